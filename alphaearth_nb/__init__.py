@@ -1,0 +1,44 @@
+"""AlphaEarth Foundations in PyTorch, and its embedding fields compared, probed and searched.
+
+`import alphaearth_nb as ae` loads nothing else: each name below is fetched from its page when it is
+first used (PEP 562). This is the one module written by hand; all others are exported from nbs/.
+"""
+__version__ = "0.1.0"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING: # for editors, which do not run __getattr__
+    from .frames import FrameSequence
+    from .inference import embed
+    from .model import AlphaEarth
+    from .periods import Period
+    from .places import open_field, open_frames
+    from .probes import fit_probe
+    from .report import build_report
+    from .training import train
+
+_PAGES = { # public name: page (module) that defines it
+    'AlphaEarth': 'model',
+    'FrameSequence': 'frames',
+    'Period': 'periods',
+    'build_report': 'report',
+    'embed': 'inference',
+    'fit_probe': 'probes',
+    'open_field': 'places',
+    'open_frames': 'places',
+    'train': 'training',
+}
+__all__ = ['__version__', *_PAGES]
+
+
+def __getattr__(name:str) -> object:
+    "Fetch a public name from its page and keep it."
+    if name not in _PAGES: raise AttributeError(f"module 'alphaearth_nb' has no attribute {name!r}")
+    from importlib import import_module
+    value = getattr(import_module(f'alphaearth_nb.{_PAGES[name]}'), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    "List the public names, fetched or not."
+    return sorted(__all__)

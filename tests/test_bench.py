@@ -1,0 +1,70 @@
+"""The benchmark harness counts right and says what failed. No test asserts a time."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pages import ROOT
+
+BENCH = ROOT/'tests'/'bench'
+
+
+@pytest.fixture
+def harness(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH))
+    import harness
+    return harness
+
+
+def test_measure_alternates_with_the_calibration(harness):
+    "Warm-ups come first; then one run of the calibration before each run of the work."
+    done = []
+    calibration = harness.Calibration(name='c', work=lambda: done.append('c'), amount=1, unit='1/s')
+    measured = harness.measure(lambda: done.append('w'), calibration, runs=3, warmup=1)
+    assert done == ['c', 'w']*4
+    assert len(measured.seconds) == len(measured.reference) == 3
+
+
+def test_ratios_are_taken_run_by_run(harness):
+    "A machine that slows down in the middle changes the rates, not the ratios."
+    calibration = harness.Calibration(name='c', work=None, amount=10, unit='GB/s')
+    measured = harness.Measured((1., 2., 4.), (2., 4., 8.), calibration)
+    assert measured.rates(8) == [8, 4, 2]
+    assert measured.shares(8) == [8/5]*3     # 8 a second where the calibration makes 5
+    assert measured.times() == [.5]*3
+
+
+def test_figures_are_lines_of_json(harness, capsys):
+    harness.figure('speed', 'px/s', [3, 1, 2], [.3, .1, .2], 'of light')
+    line = json.loads(capsys.readouterr().out)
+    assert (line['median'], line['min'], line['max'], line['runs'], line['ratio']) == (2, 1, 3, 3, .2)
+    assert line['versions']['python'] and line['machine']
+
+
+def run_all(folder:Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, BENCH/'run_all.py', '--folder', folder, '--out', folder/'bench.json']
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True)
+
+
+GOOD = 'from harness import figure\nfigure("speed", "px/s", [3, 1, 2])\n'
+
+
+def test_run_all_prints_a_table_and_writes_the_figures(tmp_path):
+    (tmp_path/'bench_good.py').write_text(GOOD)
+    done = run_all(tmp_path)
+    assert done.returncode == 0, done.stderr
+    head, row = done.stdout.splitlines()
+    assert head.split() == ['figure', 'unit', 'median', 'spread', 'ratio', 'to']
+    assert row.split()[:3] == ['speed', 'px/s', '2']
+    assert [line['bench'] for line in json.loads((tmp_path/'bench.json').read_text())] == ['bench_good']
+
+
+def test_run_all_goes_on_after_a_failure_and_says_so(tmp_path):
+    (tmp_path/'bench_bad.py').write_text('raise RuntimeError("no luck")')
+    (tmp_path/'bench_good.py').write_text(GOOD)
+    (tmp_path/'bench_mute.py').write_text('')
+    done = run_all(tmp_path)
+    assert done.returncode == 1
+    assert 'speed' in done.stdout
+    assert 'no luck' in done.stderr and 'bench_mute.py gave no figure' in done.stderr

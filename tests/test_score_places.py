@@ -1,0 +1,115 @@
+"""The splits, scores and intervals of this project against the script that made the published tables, to the digit."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from alphaearth_nb.probes import score_features
+from alphaearth_nb.splits import block_splits, paired, parcel_splits, parcels, split_seed
+
+SHARED = Path(__file__).parents[1].parent/'shared'
+SCRIPT, PLACE = SHARED/'tools/score_places.py', SHARED/'data/wc_flanders2018'
+SPLITS, DRAWS, SIDE = 6, 3, 64
+PREDICTORS = {'kNN1': 'knn1', 'kNN3': 'knn3', 'ridge0': 'ridge', 'logreg': 'logistic'}
+THREADS = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
+
+
+@pytest.fixture(scope='module')
+def crops() -> np.ndarray:
+    "The crop labels of the place in Flanders, as they are stored."
+    if not SCRIPT.exists() or not PLACE.is_dir():
+        pytest.skip(f'{SCRIPT.name} and the place {PLACE.name} are not beside this checkout (../shared)')
+    with xr.open_dataset(next(PLACE.glob('OUTPUT_POLY*')), mask_and_scale=False) as labels:
+        return labels.CT.values.astype(int)
+
+
+@pytest.fixture(scope='module')
+def features(crops) -> dict[str, np.ndarray]:
+    "Scaled coordinates, and a stand-in field that knows the crops a little and has a hole."
+    axes = np.mgrid[0:SIDE, 0:SIDE][::-1].reshape(2, -1).T.astype(float)
+    rng = np.random.default_rng(5)
+    codes = np.unique(crops, return_inverse=True)[1].ravel()
+    vectors = .4*rng.normal(size=(codes.max() + 1, 64))[codes] + rng.normal(size=(SIDE*SIDE, 64))
+    vectors[rng.random(SIDE*SIDE) < .01] = np.nan
+    return {'xy': (axes - axes.mean(0))/axes.std(0), 'standin': vectors}
+
+
+@pytest.fixture(scope='module')
+def published(features, tmp_path_factory) -> dict:
+    "What the script says about them: {rule: results}."
+    folder = tmp_path_factory.mktemp('script')
+    np.save(folder/'standin.npy', features['standin'])
+    command = [sys.executable, SCRIPT, PLACE, '--rule', 'both', '--features', 'xy,comp', '--field', f'standin={folder}/standin.npy',
+               '--splits', str(SPLITS), '--draws', str(DRAWS), '--json', folder/'out.json']
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | dict.fromkeys(THREADS, '1'))
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder/'out.json').read_text())[0]
+
+
+@pytest.fixture(scope='module')
+def ours(crops, features) -> dict:
+    "The same by this project: {rule: (splits, cards)}, and the parcels."
+    from threadpoolctl import threadpool_limits
+    found = parcels(crops, valid=np.isfinite(features['standin']).all(1).reshape(crops.shape))
+    results = {'parcels': found}
+    with threadpool_limits(1):   # sums in another order could turn a tie
+        for rule, split in (('parcel', parcel_splits), ('block', block_splits)):
+            seed = split_seed(PLACE.name, rule)
+            splits = split(found, SPLITS, seed)
+            results[rule] = splits, score_features(features, found, splits, seed, DRAWS)
+    return results
+
+
+def test_parcels_are_the_same(published, ours):
+    theirs = {int(one): info for one, info in published['classes'].items()}
+    assert theirs.keys() == ours['parcels'].info.keys()
+    for one, info in ours['parcels'].info.items():
+        assert info['parcels_px'] == theirs[one]['parcels_px']
+        assert ('eroded class' in info['how']) == ('eroded mask' in theirs[one]['how'])
+
+
+@pytest.mark.parametrize('rule', ['parcel', 'block'])
+def test_splits_are_the_same(published, ours, rule):
+    (splits, cards), theirs = ours[rule], published['rules'][rule]
+    card, class_id = cards['xy'], ours['parcels'].class_id
+    assert list(card.classes) == theirs['classes']
+    assert (len(splits), card.distinct) == (theirs['n_splits'], theirs['unique_splits'])
+    assert card.ratio == pytest.approx(theirs['ratio'], abs=1e-12)
+    for one in card.classes:
+        pixels = [(class_id[split.test] == one).sum() for split in splits]
+        assert np.percentile(pixels, [0, 50, 100]).astype(int).tolist() == theirs['test_px'][str(one)]
+
+
+@pytest.mark.parametrize('rule', ['parcel', 'block'])
+@pytest.mark.parametrize('name', ['xy', 'standin'])
+def test_scores_are_the_same(published, ours, rule, name):
+    card, theirs = ours[rule][1][name], published['rules'][rule]['scores'][name]
+    for trial, row in card.scores.items():
+        for their_name, our_name in PREDICTORS.items():
+            np.testing.assert_allclose(row[our_name], theirs[trial][their_name], rtol=0, atol=1e-9,
+                                       err_msg=f'{name}, {trial} shots, {our_name}')
+        assert PREDICTORS[theirs[trial]['best']] == card.best(trial)
+
+
+@pytest.mark.parametrize('trial', ['1', '10', 'max'])
+@pytest.mark.parametrize('rule', ['parcel', 'block'])
+def test_intervals_are_the_same(published, ours, rule, trial):
+    theirs = published['rules'][rule]['paired'][trial]['standin']['vs_all']['xy']
+    cards = ours[rule][1]
+    mine = cards['standin'].against(cards['xy'], trial)
+    assert [mine.mean, mine.sd, mine.se, mine.p] == pytest.approx(
+        [theirs['mean'], theirs['sd'], theirs['se_corrected'], theirs['p_corrected']], abs=1e-9)
+    assert (mine.wins, mine.ties, mine.n) == (theirs['wins'], theirs['ties'], theirs['n'])
+
+
+def test_the_script_judges_its_own_baselines_alike(published):
+    "The smallest detectable difference of two feature sets is the script's 'mdd_closest' where there are just two."
+    results = published['rules']['parcel']
+    scores = {name: results['scores'][name]['max'] for name in ('xy', 'comp')}
+    a, b = (scores[name][scores[name]['best']] for name in ('xy', 'comp'))
+    assert paired(a, b, results['ratio']).detectable == pytest.approx(results['meaning']['max']['mdd_closest'], abs=1e-9)
