@@ -46,8 +46,10 @@ endef
 venv: .venv/.ok ## make .venv with the library and all that development needs
 
 test: .venv/.ok ## run the pages (nbdev_test), then the tests of tests/ (pytest)
-	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers $(WORKERS)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
+	@export OMP_NUM_THREADS=1; status=0; \
+	$(BIN)/nbdev_test --n_workers $(WORKERS) || status=1; \
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile || status=1; \
+	exit $$status
 
 lab: .venv/.ok ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab nbs

@@ -70,7 +70,7 @@ def quantize(
     absent = np.isnan(check_unit(vectors))[..., None]  # (..., 1)
     return np.where(absent, np.int8(NO_DATA), _encode(np.where(absent, 0, vectors)))
 
-# %% ../nbs/06_codes.ipynb #68a27af3
+# %% ../nbs/06_codes.ipynb #83341db2
 def count_damaged(
     codes:np.ndarray,   # (..., 64) int8
     lengths:np.ndarray, # (...) lengths of what they decode to
@@ -87,7 +87,7 @@ def dequantize(
     if codes.dtype != np.int8 or codes.ndim == 0 or codes.shape[-1] != EMBEDDING_WIDTH:
         raise ShapeError(problem('codes', f'{codes.dtype}{codes.shape}', 'int8 of shape (..., 64)',
                                  'Floats are decoded already: use them as they are.'))
-    vectors = DECODED[codes.view(np.uint8)]  # (..., 64)
+    vectors = DECODED[np.ascontiguousarray(codes).view(np.uint8)]  # (..., 64), side by side in memory
     lengths = vector_lengths(vectors)
     if damaged := count_damaged(codes, lengths):
         raise FieldError(problem('codes', f'damaged in {damaged} pixels',

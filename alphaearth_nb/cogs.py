@@ -6,7 +6,7 @@
 __all__ = ['PREFIX', 'SOFTWARE', 'SCALE_RULE', 'RESERVED', 'BLOCK_PX', 'STRIP_PX', 'LAYOUT', 'NEARLY_FULL', 'LARGEST_PX',
            'plain_attrs', 'crs_text', 'check_north_up', 'write_codes', 'read_codes']
 
-# %% ../nbs/07_cogs.ipynb #a57ebcd4
+# %% ../nbs/07_cogs.ipynb #e5792ba0
 import contextlib
 import errno
 import hashlib
@@ -20,12 +20,12 @@ import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from .codes import (BANDS, DECODED, LENGTH_TOLERANCE, NO_DATA, check_unit, count_damaged, dequantize,
-                                 quantize, vector_lengths)
+from .codes import BANDS, DECODED, LENGTH_TOLERANCE, NO_DATA
+from .codes import check_unit, count_damaged, dequantize, quantize, vector_lengths
 from .colours import EMBEDDING_WIDTH
 from .core import AlphaEarthError, FieldError, PlaceNotFound, problem, write_aside
 
-# %% ../nbs/07_cogs.ipynb #92c187b6
+# %% ../nbs/07_cogs.ipynb #7474ecb2
 PREFIX = 'AE_'                # of our tags in a file
 SOFTWARE = 'alphaearth_nb'    # in the tag TIFFTAG_SOFTWARE
 SCALE_RULE = 'component = sign(code) * (code / 127.5)**2, then divide by the length; -128 is no data'
@@ -37,10 +37,10 @@ def plain_attrs(
     "Keep text and numbers; refuse what no file could give back."
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in attrs.items()}
     for name, value in plain.items():
-        simple = isinstance(name, str) and name.isidentifier() and name == name.lower() and name not in RESERVED
-        if not (simple and isinstance(value, str|int|float)):
-            raise FieldError(problem(f'attrs[{name!r}]', value, 'text or a number, under a name such as "licence"',
-                                     'Remove it, or write it as text.'))
+        good = isinstance(name, str) and name.isidentifier() and name == name.lower() and name not in RESERVED
+        if not (good and isinstance(value, str|int|float)):
+            need = "text or a number, under a name such as 'licence'"
+            raise FieldError(problem(f'attrs[{name!r}]', value, need, 'Remove it, or write it as text.'))
     return plain
 
 # %% ../nbs/07_cogs.ipynb #6c2ce9ae
@@ -76,7 +76,7 @@ def _header_hash(tags:Mapping, grid:GeoBox) -> str:
     ours = sorted((name, text) for name, text in tags.items() if name.startswith(PREFIX))
     return hashlib.sha256(json.dumps([affine, list(grid.shape), grid.crs.epsg, ours]).encode()).hexdigest()
 
-# %% ../nbs/07_cogs.ipynb #c7be7ff3
+# %% ../nbs/07_cogs.ipynb #bd7b51b7
 BLOCK_PX = 512      # side of a block of the file
 STRIP_PX = 2**18    # pixels decoded at once
 
@@ -95,6 +95,7 @@ def _mean_codes(sums:np.ndarray) -> np.ndarray:
     lengths = vector_lengths(sums)[..., None]
     return np.moveaxis(quantize(np.where(lengths > 1e-6, sums/np.maximum(lengths, 1e-6), np.nan)), -1, 0)
 
+# %% ../nbs/07_cogs.ipynb #dfe12cba
 def _overviews(codes:np.ndarray, factors:list[int]) -> list[np.ndarray]:
     "Codes (64, h / factor, w / factor) of each overview of codes (64, h, w)."
     _, height, width = codes.shape
@@ -108,7 +109,7 @@ def _overviews(codes:np.ndarray, factors:list[int]) -> list[np.ndarray]:
             level[:, top//factor:top//factor + len(sums)] = _mean_codes(sums)
     return levels
 
-# %% ../nbs/07_cogs.ipynb #215c9c15
+# %% ../nbs/07_cogs.ipynb #4685c66e
 def crs_text(
     crs,    # Coordinate reference system of rasterio
 ) -> str:   # EPSG code where it has one, else WKT
@@ -126,8 +127,9 @@ def check_north_up(
         raise FieldError(problem(what, tuple(grid.affine)[:6], 'north-up with square pixels',
                                  'Warp it with gdalwarp or odc.geo first.'))
     if grid.crs is None:
-        raise FieldError(problem(what, 'without coordinate reference system', 'in one, for example EPSG:32631'))
+        raise FieldError(problem(what, 'without coordinate reference system', 'in one, such as EPSG:32631'))
 
+# %% ../nbs/07_cogs.ipynb #5584dc2b
 def _file_grid(file) -> tuple[GeoBox, bool]:
     "North-up grid of an open file, and whether its rows run from the south."
     if file.crs is None:
@@ -139,9 +141,9 @@ def _file_grid(file) -> tuple[GeoBox, bool]:
     check_north_up(grid, f'the grid of {file.name}')
     return grid, upward
 
-# %% ../nbs/07_cogs.ipynb #f0bdbfaf
-LAYOUT = {'tiled': True, 'blockxsize': BLOCK_PX, 'blockysize': BLOCK_PX, 'interleave': 'band', 'compress': 'ZSTD',
-          'bigtiff': 'IF_SAFER'}
+# %% ../nbs/07_cogs.ipynb #005c08df
+LAYOUT = dict(tiled=True, blockxsize=BLOCK_PX, blockysize=BLOCK_PX, interleave='band', compress='ZSTD',
+              bigtiff='IF_SAFER')
 
 @contextlib.contextmanager
 def _gdal() -> Iterator:
@@ -153,6 +155,7 @@ def _gdal() -> Iterator:
         with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN='EMPTY_DIR', GDAL_PAM_ENABLED='NO',
                           GDAL_TIFF_OVR_BLOCKSIZE=str(BLOCK_PX)): yield rasterio
 
+# %% ../nbs/07_cogs.ipynb #ce832e9a
 def _write_plain(rasterio, path:Path, codes:np.ndarray, grid:GeoBox, attrs:Mapping) -> None:
     "Write codes, names, tags and overviews, not yet in their final order."
     shape = {'count': EMBEDDING_WIDTH, 'height': grid.height, 'width': grid.width}
@@ -164,19 +167,20 @@ def _write_plain(rasterio, path:Path, codes:np.ndarray, grid:GeoBox, attrs:Mappi
     factors = _factors(*grid.shape)
     with rasterio.open(path, 'r+') as file:
         tags = _to_tags(attrs) | {PREFIX + 'CODES_SHA256': _codes_hash(codes)}
-        tags[PREFIX + 'HEADER_SHA256'] = _header_hash(tags, _file_grid(file)[0])  # the grid as it will be read
+        tags[PREFIX + 'HEADER_SHA256'] = _header_hash(tags, _file_grid(file)[0])  # grid as it will be read
         file.update_tags(**tags, TIFFTAG_SOFTWARE=SOFTWARE)
         if factors: file.build_overviews(factors, rasterio.enums.Resampling.nearest)
     for index, level in enumerate(_overviews(codes, factors)):
         with rasterio.open(path, 'r+', overview_level=index) as file: file.write(level)
 
-# %% ../nbs/07_cogs.ipynb #d69d3a8e
+# %% ../nbs/07_cogs.ipynb #c2924f9d
 NEARLY_FULL = 2**20   # bytes; with fewer left after a failure, the disk was full
 
 def _reason(error:Exception) -> str:
     "First line of what GDAL, or the error that it hides, has to say."
     return (str(error.__cause__ or error) or type(error).__name__).splitlines()[0]
 
+# %% ../nbs/07_cogs.ipynb #a234e714
 def write_codes(
     path:Path|str,         # GeoTIFF to write
     codes:np.ndarray,      # (64, h, w) int8 codes; -128 in all bands where there is no data
@@ -191,7 +195,8 @@ def write_codes(
         try:
             with _gdal() as rasterio:
                 _write_plain(rasterio, plain, codes, grid, attrs)
-                rasterio.shutil.copy(plain, aside, driver='GTiff', copy_src_overviews='YES', predictor=2, **LAYOUT)
+                rasterio.shutil.copy(plain, aside, driver='GTiff', copy_src_overviews='YES', predictor=2,
+                                     **LAYOUT)
                 read_codes(aside)
         except Exception as error:       # GDAL's own classes are no OSError
             full = shutil.disk_usage(aside.parent).free < NEARLY_FULL
@@ -199,14 +204,14 @@ def write_codes(
         finally: plain.unlink(missing_ok=True)
     return Path(path)
 
-# %% ../nbs/07_cogs.ipynb #40fbedda
+# %% ../nbs/07_cogs.ipynb #41e91374
 LARGEST_PX = 16_384**2   # four released tiles; the codes alone are 16 GiB
 
 def _band_numbers(file) -> list[int]:
     "Numbers of the bands A00 to A63 in the file; by name where they have names."
     names = list(file.descriptions)
     if file.count != EMBEDDING_WIDTH:
-        raise FieldError(problem(file.name, f'of {file.count} bands', f'of {EMBEDDING_WIDTH}', 'Export all bands.'))
+        raise FieldError(problem(file.name, f'of {file.count} bands', f'of {EMBEDDING_WIDTH}', 'Export all.'))
     if not any(names): return list(range(1, EMBEDDING_WIDTH + 1))
     if set(names) != set(BANDS):
         unknown = sorted(set(map(str, names)) - set(BANDS)) or 'doubled'
@@ -218,20 +223,22 @@ def _altered(what:str, name:str) -> FieldError:
     return FieldError(f'The {what} of {name} do not match their hash: the file was altered or damaged. '
                       'Write or download it again.')
 
-# %% ../nbs/07_cogs.ipynb #878c4b15
+# %% ../nbs/07_cogs.ipynb #905dd462
 def _check_header(file, tags:Mapping, grid:GeoBox) -> None:
     "Refuse files of another type, files that are too large, and tags that were altered."
     if len(set(file.dtypes)) != 1 or file.dtypes[0] not in ('int8', 'float32'):
         raise FieldError(problem(file.name, f'of type {file.dtypes[0]}', 'int8 codes or float32 unit vectors',
                                  'Shifted or scaled numbers cannot be told apart: export the codes as int8.'))
     if grid.width*grid.height > LARGEST_PX:
-        raise FieldError(problem(file.name, f'of {grid.width} x {grid.height} pixels', f'at most {LARGEST_PX:,}',
+        found = f'of {grid.width} x {grid.height} pixels'
+        raise FieldError(problem(file.name, found, f'of {LARGEST_PX:,} at most',
                                  'Cut it with gdal_translate -srcwin.'))
     ours = {name: text for name, text in tags.items() if name.startswith(PREFIX)}
     sealed = ours.pop(PREFIX + 'HEADER_SHA256', None)
     marked = sealed or ours or tags.get('TIFFTAG_SOFTWARE') == SOFTWARE
     if marked and sealed != _header_hash(ours, grid): raise _altered('tags', file.name)
 
+# %% ../nbs/07_cogs.ipynb #b1a18d1b
 def _check_codes(codes:np.ndarray, name:str) -> None:
     "Refuse codes (64, h, w) that cannot be embeddings."
     damaged = off = valid = 0
@@ -247,7 +254,7 @@ def _check_codes(codes:np.ndarray, name:str) -> None:
                                  f'codes of unit vectors, {NO_DATA} in all 64 bands at once or in none',
                                  'Download it again.'))
 
-# %% ../nbs/07_cogs.ipynb #97367982
+# %% ../nbs/07_cogs.ipynb #3fc382c4
 def _checked(values:np.ndarray, tags:Mapping, no_data:float|None, name:str) -> tuple[np.ndarray, str]:
     "Check pixels (64, h, w); give them with their state."
     wanted = tags.get(PREFIX + 'CODES_SHA256')
@@ -259,7 +266,7 @@ def _checked(values:np.ndarray, tags:Mapping, no_data:float|None, name:str) -> t
     return values/check_unit(np.moveaxis(values, 0, -1)), 'unit'
 
 def _read(file) -> tuple[np.ndarray, GeoBox, dict]:
-    "Check an open file's header, then read it."
+    "Check the header of an open file, then read it."
     order, (grid, upward), tags = _band_numbers(file), _file_grid(file), file.tags()
     _check_header(file, tags, grid)
     values = file.read(order)                                  # (64, h, w)
@@ -267,12 +274,13 @@ def _read(file) -> tuple[np.ndarray, GeoBox, dict]:
     values, state = _checked(values, tags, file.nodata, file.name)
     return values, grid, _to_attrs(tags) | {'state': state}
 
+# %% ../nbs/07_cogs.ipynb #48f2f7b6
 def read_codes(
     path:Path|str, # GeoTIFF of 64 bands: int8 codes, or float32 unit vectors
 ) -> tuple[np.ndarray, GeoBox, dict]: # (64, h, w) codes or unit vectors; their north-up grid; attributes
     "Read an embedding field from a local GeoTIFF; the attribute 'state' says what the numbers are."
     path = Path(path)
-    if not path.exists(): raise PlaceNotFound(problem('path', str(path), 'an existing file', 'Check its name.'))
+    if not path.exists(): raise PlaceNotFound(problem('path', str(path), 'a file', 'Check its name.'))
     if not path.is_file(): raise FieldError(problem('path', str(path), 'a GeoTIFF of 64 bands, no folder'))
     try:
         with _gdal() as rasterio, rasterio.open(path.absolute(), driver='GTiff') as file: return _read(file)

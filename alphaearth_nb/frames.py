@@ -185,7 +185,7 @@ def _from_zarr(cls,
     labels = _read_labels(root['labels'], grid) if about['labels'] else None
     return cls(frames, grid, labels, about['name'], tuple(about['notes']), about['origin'])
 
-# %% ../nbs/10_frames.ipynb #9577b2db
+# %% ../nbs/10_frames.ipynb #5ccbcd13
 def _date(ms:int) -> str: return str(np.datetime64(int(ms), 'ms'))[:10]
 
 def _picture(frames:SourceFrames, index:int, side:int) -> np.ndarray|None:
@@ -204,8 +204,9 @@ def _thumbnails(frames:SourceFrames, shown:int=4, side:int=96) -> str:
     from alphaearth_nb.colours import data_url
     title, parts = html.escape(source(frames.source).title), []
     if not set(source(frames.source).colours) <= set(frames.bands): return ''
-    clearest = np.argsort(-frames.valid_pixels.mean((1, 2, 3)), kind='stable')[:shown]
-    for index in sorted(clearest):
+    seen = frames.valid_pixels.mean((1, 2, 3))
+    clearest = np.flatnonzero(seen >= np.sort(seen)[-shown:][0])   # more than `shown` where they are alike
+    for index in np.unique(clearest[np.linspace(0, len(clearest) - 1, shown).round().astype(int)]):
         if (rgba := _picture(frames, index, side)) is None: continue
         style = f'width:{side}px;image-rendering:pixelated'
         image = f'<img src="{data_url(rgba)}" alt="{title}, {_date(frames.times[index])}" style="{style}">'
@@ -213,7 +214,7 @@ def _thumbnails(frames:SourceFrames, shown:int=4, side:int=96) -> str:
                      f'<figcaption>{_date(frames.times[index])}</figcaption></figure>')
     return f'<div>{title}<br>{"".join(parts)}</div>' if parts else ''
 
-# %% ../nbs/10_frames.ipynb #9d970514
+# %% ../nbs/10_frames.ipynb #33bdf737
 def _facts(frames:SourceFrames) -> tuple[str, ...]:
     "Source, bands, frames, first and last date, share of valid pixels."
     there = zip(frames.bands, frames.bands_present.any(0))
@@ -224,7 +225,9 @@ def _facts(frames:SourceFrames) -> tuple[str, ...]:
 
 def _size(grid:GeoBox) -> str:
     "A grid in a few words."
-    return f'{grid.height} x {grid.width} pixels of {grid.affine.a:g} m, {grid.crs}'
+    code = grid.crs.to_epsg()
+    name = f'EPSG:{code}' if code else grid.crs.proj.name   # a file's own spelling may be a page long
+    return f'{grid.height} x {grid.width} pixels of {grid.affine.a:g} m, {name}'
 
 def _text(self) -> str:
     "Say in a few lines what the sequence holds."

@@ -18,14 +18,14 @@ from .periods import YEAR_DAYS, to_days
 from .settings import AT_HAND
 from .sources import source
 
-# %% ../nbs/08_landscape.ipynb #0a045ef3
+# %% ../nbs/08_landscape.ipynb #cc7ce99c
 PURPOSES = ('land', 'labels', 'weather', 'season', 'orbit', 'frame')  # append only: the place counts
 
 def stream(
     seed:int,        # Names the place
     purpose:str,     # One of PURPOSES
     *key:int,        # Year, day or number that the draw belongs to
-) -> np.random.Generator:
+) -> np.random.Generator: # The same draws for the same arguments
     "Open the random stream of one purpose."
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(PURPOSES.index(purpose), *key)))
 
@@ -79,13 +79,13 @@ def _partition(rng:np.random.Generator, shape:tuple[int, int], parcels:int) -> n
     cells = cKDTree((old + centres)/2).query(points)[1].astype(np.int32).reshape(shape[0], 2, shape[1], 2)
     return cells.transpose(1, 3, 0, 2).reshape(4, *shape)
 
-# %% ../nbs/08_landscape.ipynb #b9dbf633
+# %% ../nbs/08_landscape.ipynb #545ac76a
 SPREAD = {'forest': .45, 'water': .5}   # deviation of vigour between parcels; .07 elsewhere
 
 def make_land(
-    seed:int,             # Names the place
+    seed:int,              # Names the place
     shape:tuple[int, int], # (h, w) in pixels of 10 m
-) -> Land:                # The same for the same seed and shape
+) -> Land:                 # The same for the same seed and shape
     "Draw parcels, their classes and what sets them apart."
     rng, classes = stream(seed, 'land'), len(CLASSES)
     parcels = max(round(shape[0]*shape[1]/PARCEL_PX), PARCELS_A_CLASS*classes)

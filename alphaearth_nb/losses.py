@@ -71,7 +71,7 @@ def consistency(
     teacher, student = (vectors.float().masked_fill(~valid[..., None], 0) for vectors in (teacher, student))
     return pixel_consistency(teacher, student).sum()/valid.sum().clamp(min=1)
 
-# %% ../nbs/30_losses.ipynb #6c68c879
+# %% ../nbs/30_losses.ipynb #a52842d7
 @dataclass(frozen=True, kw_only=True)
 class Loss:
     "The terms of one training step; tensors that still carry their gradient."
@@ -80,7 +80,7 @@ class Loss:
     uniformity:Tensor                # Mean absolute cosine between rows, scalar
     consistency:Tensor|None=None     # None in a step without a student
 
-    def terms(self) -> dict[str, Tensor]:
+    def terms(self) -> dict[str, Tensor]: # Scalars by name; sources as 'reconstruction/sentinel2'
         "Name every term, without gradient, for the log."
         named = {'total': self.total, 'uniformity': self.uniformity}
         if self.consistency is not None: named['consistency'] = self.consistency

@@ -6,7 +6,7 @@
 __all__ = ['LARGEST_FILE', 'write_tensors', 'read_tensors', 'Encoded', 'pad_to_cells', 'pick_cells', 'pick_pixels',
            'with_sources', 'load_weights', 'AlphaEarth']
 
-# %% ../nbs/24_model.ipynb #f03f12b8
+# %% ../nbs/24_model.ipynb #a4581175
 import hashlib
 import json
 import math
@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .core import CheckpointError, ConfigError, ShapeError, problem, write_aside
+from .core import CheckpointError, ConfigError, problem, write_aside
 from .decoders import Decoder
-from .encoder import Encoder, Inside, Memory, PeriodSummary, SourceBatch
+from .encoder import Encoder, Inside, Memory, PeriodSummary, Remember, SourceBatch
 from .layers import Shuffle
 from .settings import ModelConfig, from_json, preset, to_json
 from .sources import source
@@ -89,10 +89,10 @@ def pad_to_cells(
         return (rows[:, None] & columns)[..., None]
     return padded, Inside(inside(2), inside(8), inside(16))
 
-# %% ../nbs/24_model.ipynb #e47a5b3b
+# %% ../nbs/24_model.ipynb #148fa2b0
 def pick_cells(
     encoded:Encoded, # From `encode`
-    cells:Tensor,    # (b, k) int64 cells of half resolution, counted row by row
+    cells:Tensor,    # (b, k) int64 cells of half resolution, row by row; the frames have no padding
 ) -> Encoded:        # Summarised it gives (b, m, 2, 2·k, 64)
     "Keep some cells of each row."
     index = cells[:, :, None, None, None]
@@ -134,7 +134,7 @@ def load_weights(
                               f'{found.get(odd[0])} in the file and {own.get(odd[0])} in the model; load it with AlphaEarth.load.')
     model.load_state_dict(tensors)
 
-# %% ../nbs/24_model.ipynb #6dd88bad
+# %% ../nbs/24_model.ipynb #b28a235b
 class AlphaEarth(nn.Module):
     "AlphaEarth Foundations: space-time-precision encoder, period summary, bottleneck, implicit decoders."
     def __init__(self,
@@ -142,7 +142,7 @@ class AlphaEarth(nn.Module):
     ):
         super().__init__()
         self.config, width = config, config.embedding_width
-        self.encoder, self.summary = Encoder(config), PeriodSummary(config)
+        self.encoder, self.remember, self.summary = Encoder(config), Remember(config), PeriodSummary(config)
         self.upsample, self.direction = Shuffle(config.summary_width, width), nn.Linear(width, width)
         self.decoders = nn.ModuleDict({name: Decoder(width, config.decoder_width, len(bands), len(source(name).metadata))
                                        for name, bands in config.bands.items()})
@@ -161,7 +161,7 @@ class AlphaEarth(nn.Module):
         "Encode the frames of each row once."
         size = tuple(next(iter(batch.values())).values.shape[-2:])
         padded, inside = pad_to_cells(batch)
-        return Encoded(self.summary.remember(*self.encoder(padded, inside)), size)
+        return Encoded(self.remember(*self.encoder(padded, inside)), size)
 
     def directions(self,
         encoded:Encoded,                 # From `encode`

@@ -180,9 +180,9 @@ def read_worldcereal(
     notes = (*notes, *_missing(files, folder))
     return FrameSequence(frames, grid, labels, folder.name, notes, str(folder))
 
-# %% ../nbs/16_places.ipynb #402b73b6
+# %% ../nbs/16_places.ipynb #203dca79
 def search_folders() -> list[Path]: # They need not exist
-    "Folders in which a place is looked for by name."
+    "List the folders in which a place is looked for by name."
     from importlib.resources import files
     listed = os.environ.get('AE_DATA_PATH', '').split(os.pathsep)
     return [Path(str(files('alphaearth_nb'))).parent/'data_samples', cache_dir(),

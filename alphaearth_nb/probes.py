@@ -141,7 +141,7 @@ def _scores(
     return {trial: {name: tuple(float(np.mean(each)) for each in row.values()) for name, row in rows.items()}
             for trial, rows in found.items()}
 
-# %% ../nbs/42_probes.ipynb #0202f837
+# %% ../nbs/42_probes.ipynb #3990b8b5
 def score_features(
     features:Mapping[str, np.ndarray],      # {name: (n_px, d) or (h, w, d)} float
     parcels:Parcels,                        # Parcels, and so the classes, of the place
@@ -152,8 +152,7 @@ def score_features(
     rule:str='whole parcels',               # What a split keeps together, for the card
 ) -> dict[str, ScoreCard]:                  # One card for each set of features
     "Score sets of features on the same pixels, without training beyond the probes."
-    truth = parcels.class_id.ravel()
-    used = np.any([split.train | split.test for split in splits], axis=0).ravel()
+    truth, used = parcels.class_id.ravel(), np.any([split.train | split.test for split in splits], 0).ravel()
     classes = tuple(int(one) for one in np.unique(truth[used]))
     predictors = predictors if isinstance(predictors, Mapping) else {kind: kind for kind in predictors}
     splits_id, distinct = _fingerprint(splits)
@@ -253,7 +252,7 @@ class Probe:
 
     def _repr_html_(self) -> str: return _probe_html(self)
 
-# %% ../nbs/42_probes.ipynb #a95d1367
+# %% ../nbs/42_probes.ipynb #8643852d
 _KEPT = ('model', 'version', 'dataset', 'valid_period')  # attributes of a field that its maps keep
 
 def _identity(field:object) -> dict|None:
@@ -270,11 +269,12 @@ def _checked(probe:Probe, field:object, any_model:bool) -> tuple[np.ndarray, np.
     other = _identity(field)
     known = None not in (probe.identity, other) and not any_model
     if known and _space(other) != _space(probe.identity):
-        raise FieldError(problem("field.attrs['model']", _space(other), f'{_space(probe.identity)!r} as in the probe',
+        ours = _space(probe.identity)
+        raise FieldError(problem("field.attrs['model']", _space(other), f'{ours!r}, like that of the probe',
                                  'Fit a probe on this field, or pass any_model=True if both share a space.'))
     values = _vectors(field)
     if values.shape[-1] != probe.width:
-        raise FieldError(problem('components of the field', values.shape[-1], f'{probe.width} as in the probe'))
+        raise FieldError(problem('components of the field', values.shape[-1], f'{probe.width} as fitted'))
     return values, np.isfinite(values).all(-1)
 
 # %% ../nbs/42_probes.ipynb #6689b6c1

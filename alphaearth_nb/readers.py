@@ -21,7 +21,7 @@ from .grids import grid_from_centres, same_grid
 from .periods import to_ms
 from .sources import source, to_physical
 
-# %% ../nbs/09_readers.ipynb #fed80b72
+# %% ../nbs/09_readers.ipynb #01983c3c
 ARRAYS = ('values', 'times', 'present', 'bands_present', 'valid_pixels')  # what every SourceFrames has
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,12 +39,16 @@ class SourceFrames:
     def __post_init__(self): _check_frames(self)
     def __len__(self) -> int: return len(self.times)
 
-    def take(self, keep:np.ndarray) -> 'SourceFrames':
-        "Keep the frames that a mask or a list of numbers picks."
+    def take(self,
+        keep:np.ndarray, # (n,) bool, or numbers of frames in ascending order
+    ) -> 'SourceFrames':
+        "Keep some of the frames."
         picked = {name: getattr(self, name)[keep] for name in ARRAYS}
         return dataclasses.replace(self, **picked, metadata={k: v[keep] for k, v in self.metadata.items()})
 
-    def with_bands(self, bands:Sequence[str]) -> 'SourceFrames':
+    def with_bands(self,
+        bands:Sequence[str], # (c,) names, in the order wanted
+    ) -> 'SourceFrames':
         "Put the bands in this order; a band that is not there is added as absent."
         return _reordered(self, tuple(bands))
 
@@ -84,15 +88,15 @@ def _reordered(frames:SourceFrames, bands:tuple[str, ...]) -> SourceFrames:
     if source(frames.source).bands_alike and frames.valid_pixels.shape[1] == 1: valid = frames.valid_pixels
     return dataclasses.replace(frames, bands=bands, values=values, bands_present=there, valid_pixels=valid)
 
-# %% ../nbs/09_readers.ipynb #3cac4ac2
+# %% ../nbs/09_readers.ipynb #7d147e9d
 def make_frames(
-    source_name:str,              # Key of the table of sources
-    bands:Sequence[str],          # (c,) names of the bands
-    values:np.ndarray,            # (n, c, h, w) physical units; not finite where there is no data
-    times:np.ndarray,             # (n,) instants, any kind that `to_ms` reads
-    clear:np.ndarray|None=None,   # (n, h, w) bool, True where the ground is seen; None: everywhere
-    metadata:Mapping[str, np.ndarray]|None=None, # {name: (n,)} for the decoder, for example sun angles
-) -> SourceFrames:                # In time order
+    source_name:str,                    # Key of the table of sources
+    bands:Sequence[str],                # (c,) names of the bands
+    values:np.ndarray,                  # (n, c, h, w) physical units; not finite where there is no data
+    times:np.ndarray,                   # (n,) instants, any kind that `to_ms` reads
+    clear:np.ndarray|None=None,         # (n, h, w) bool, True where the ground is seen; None: everywhere
+    metadata:Mapping|None=None,         # {name: (n,) numbers} for the decoder, for example sun angles
+) -> SourceFrames:                      # In time order
     "Sort frames by time and work out what is present and valid."
     times = np.atleast_1d(to_ms(times))
     if len(times) != len(values):
@@ -219,14 +223,14 @@ def _first_grid(path:Path, grid:GeoBox) -> GeoBox:
         raise FrameError(problem(f'the grid of {path.name}', 'rotated', 'north up', 'Pass grid=.'))
     return grid.flipy() if grid.affine.e > 0 else grid
 
-# %% ../nbs/09_readers.ipynb #77b20e17
+# %% ../nbs/09_readers.ipynb #482d5a8c
 def frames_of_geotiffs(
-    source_name:str,                         # Key of the table of sources
-    files:Mapping[str|datetime, Path|str|Mapping[str, Path|str]], # {time: file, or {band: file}}
-    product:str|Mapping[str, str]|None=None, # How numbers are stored, or {band: how}; None: physical units
-    bands:Sequence[str]|None=None,           # Names in the order of the file, where files do not say
-    grid:GeoBox|None=None,                   # Grid to bring all on; None: that of the first file
-) -> tuple[SourceFrames, GeoBox]:            # The frames, and the grid they lie on
+    source_name:str,                               # Key of the table of sources
+    files:Mapping[str|datetime, Path|str|Mapping], # {time: file, or {band: file}}
+    product:str|Mapping[str, str]|None=None,       # How numbers are stored, or {band: how}; None: physical
+    bands:Sequence[str]|None=None,                 # Names in the order of the file, where files do not say
+    grid:GeoBox|None=None,                         # Grid to bring all on; None: that of the first file
+) -> tuple[SourceFrames, GeoBox]:                  # The frames, and the grid they lie on
     "Read one source's GeoTIFFs into frames."
     dates = []
     for paths in files.values():

@@ -60,7 +60,7 @@ def _sizes(numbers:np.ndarray) -> np.ndarray:
     "Pixels of each patch."
     return np.bincount(numbers.ravel())[1:]
 
-# %% ../nbs/41_splits.ipynb #1ea8d7f0
+# %% ../nbs/41_splits.ipynb #a48f20c8
 def parcels(
     class_id:np.ndarray,             # (h, w) int map of classes; 0 none
     valid:np.ndarray|None=None,      # (h, w) bool, False where a field has no data
@@ -75,7 +75,7 @@ def parcels(
         raise LabelError(problem('class_id', int(class_id.min()), '0 for no class and positive ids',
                                  'Set no data to 0.'))
     valid = np.ones(class_id.shape, bool) if valid is None else np.asarray(valid, bool)
-    if valid.shape != class_id.shape: raise ShapeError(problem('valid.shape', valid.shape, f'{class_id.shape}'))
+    if valid.shape != class_id.shape: raise ShapeError(problem('valid', valid.shape, str(class_id.shape)))
     ids, info = np.zeros(class_id.shape, np.int64), {}
     for one in (int(c) for c in np.unique(class_id) if c not in ignored):
         mine, how = _patches(class_id == one, valid, least_px, False), 'patches, then eroded'

@@ -114,9 +114,9 @@ def _frames_of(world:'SyntheticWorld', name:str) -> SourceFrames:
         clear[i] = sky.clear
     return make_frames(name, bands, seen, times, clear)
 
-# %% ../nbs/12_synthetic.ipynb #f7c023d4
-def _look(world:'SyntheticWorld') -> FrameSequence:
-    "Let every source look at the world; one without a pass in the period is left out."
+# %% ../nbs/12_synthetic.ipynb #c9d81f73
+def _look(world) -> FrameSequence: # One without a pass in the period is left out, with a note
+    "Give what the satellites saw."
     passing = [name for name in world.sources if len(_passes(world.seed, name, world.period))]
     frames = {name: _frames_of(world, name) for name in passing}
     notes = [f'Synthetic place; {world.labelled:.0%} of its parcels are labelled.']
@@ -127,7 +127,7 @@ def _look(world:'SyntheticWorld') -> FrameSequence:
     origin = f'Synthetic: drawn by alphaearth_nb from seed {world.seed}. No real place; no satellite saw it.'
     return FrameSequence(frames, world.grid, world.labels(), f'synthetic-{world.seed}', tuple(notes), origin)
 
-# %% ../nbs/12_synthetic.ipynb #4867298f
+# %% ../nbs/12_synthetic.ipynb #530268ca
 def _some_parcels(land:Land, share:float) -> np.ndarray:
     "Choose the parcels (p,) that have a label: two of each class, and more up to the share."
     order = stream(land.seed, 'labels').permutation(len(land.kind))
@@ -135,11 +135,31 @@ def _some_parcels(land:Land, share:float) -> np.ndarray:
     wanted = first + [parcel for parcel in order if parcel not in first]
     return np.isin(np.arange(len(order)), wanted[:max(round(share*len(order)), len(first))])
 
-def _labels_of(world:'SyntheticWorld') -> xr.Dataset:
-    "Class and parcel of the labelled pixels."
+def _labels_of(world) -> xr.Dataset: # class_id and parcel_id (y, x), 0 where there is no label
+    "Give class and parcel of the labelled pixels."
     known = _some_parcels(world.land, world.labelled)[world.land.parcel]
     names, parcel_id = dict(enumerate(CLASSES, 1)), known*world.parcel_id
     return make_labels(known*world.class_id, world.grid, names, parcel_id=parcel_id)
+
+# %% ../nbs/12_synthetic.ipynb #80cc5471
+def _sides(size_px:int|tuple[int, int]) -> tuple[int, int]:
+    "Height and width of a place."
+    return size_px if isinstance(size_px, tuple) else (size_px, size_px)
+
+def _sea_grid(seed:int, shape:tuple[int, int]) -> GeoBox:
+    "Choose a grid in the open North Sea, so that nobody takes it for a real place."
+    east, north = 520_000 + 4000*(seed % 16), 6_090_000 + 4000*(seed//16 % 16)
+    return GeoBox(shape, Affine(10, 0, east, 0, -10, north), 'EPSG:32631')
+
+def _value_at(world,
+    source_name:str, # Key of AT_HAND
+    band:str,        # One of its bands
+    when:str|int,    # Any instant: ISO 8601 or ms since 1970, UTC
+) -> np.ndarray:     # (h, w) float32: reflectance, dB or kelvin
+    "Give the noiseless value of a band at an instant."
+    if band not in AT_HAND.get(source_name, ()):
+        raise ConfigError(problem('source and band', (source_name, band), f'a pair of {AT_HAND}'))
+    return true_values(world.land, source_name, (band,), np.atleast_1d(to_ms(when)))[0, 0]
 
 # %% ../nbs/12_synthetic.ipynb #f47927c8
 def _check(world:'SyntheticWorld') -> None:
@@ -155,7 +175,7 @@ def _check(world:'SyntheticWorld') -> None:
     if not world.sources or set(world.sources) - set(AT_HAND):
         raise ConfigError(problem('sources', world.sources, f'some of {tuple(AT_HAND)}'))
 
-# %% ../nbs/12_synthetic.ipynb #724617b6
+# %% ../nbs/12_synthetic.ipynb #0686fd88
 @dataclass(frozen=True)
 class SyntheticWorld:
     "A place drawn from a seed: its frames and its truth."
@@ -166,21 +186,18 @@ class SyntheticWorld:
     days:int=486                    # length of their period
     cloudiness:float=.5             # expected share of optical pixels under clouds and shadows
     labelled:float=.6               # share of the parcels that have a label
-    sources:tuple[str, ...]=tuple(AT_HAND)
+    sources:tuple[str, ...]=tuple(AT_HAND) # satellites that look at it
 
     def __post_init__(self): _check(self)
 
     @property
-    def shape(self) -> tuple[int, int]:
-        return self.size_px if isinstance(self.size_px, tuple) else (self.size_px,)*2
+    def shape(self) -> tuple[int, int]: return _sides(self.size_px)
 
     @property
     def period(self) -> Period: return Period(to_ms(self.start), to_ms(self.start) + int(self.days*DAY_MS))
 
     @property
-    def grid(self) -> GeoBox: # In the open North Sea, so that nobody takes it for a real place
-        east, north = 520_000 + 4000*(self.seed % 16), 6_090_000 + 4000*(self.seed//16 % 16)
-        return GeoBox(self.shape, Affine(10, 0, east, 0, -10, north), 'EPSG:32631')
+    def grid(self) -> GeoBox: return _sea_grid(self.seed, self.shape)
 
     @cached_property
     def land(self) -> Land: return make_land(self.seed, self.shape)
@@ -191,19 +208,7 @@ class SyntheticWorld:
     @property
     def parcel_id(self) -> np.ndarray: return self.land.parcel + 1
 
-    def value(self, source_name:str, band:str, when:str|int) -> np.ndarray:
-        "Noiseless (h, w) value of a band at any instant: reflectance, dB or kelvin."
-        if band not in AT_HAND.get(source_name, ()):
-            raise ConfigError(problem('source and band', (source_name, band), f'a pair of {AT_HAND}'))
-        return true_values(self.land, source_name, (band,), np.atleast_1d(to_ms(when)))[0, 0]
-
-    def labels(self) -> xr.Dataset:
-        "Class and parcel of the labelled pixels; 0 elsewhere."
-        return _labels_of(self)
-
-    def frames(self) -> FrameSequence:
-        "What the satellites saw."
-        return _look(self)
+    value, labels, frames = _value_at, _labels_of, _look
 
 # %% ../nbs/12_synthetic.ipynb #2967562c
 def synthetic_place(

@@ -39,12 +39,12 @@ def test_orders_are_seen(text): assert imperative(text)
 def one_line(node:ast.AST) -> bool: return node.body[0].lineno == node.lineno
 
 
-def check_docstring(node:ast.AST, order:bool, fault:Faults) -> None:
+def check_docstring(node:ast.AST, order:bool, fault:Faults, ends:str='.') -> None:
     "One line, a full stop, an order where something is done."
     text = ast.get_docstring(node, clean=False)
     if text is None: return fault(node.name, 'no docstring')
     if '\n' in text: fault(node.name, 'the docstring is one line; longer text belongs into the page')
-    if not text.strip().endswith('.'): fault(node.name, f'no full stop: {text!r}')
+    if text.strip()[-1:] not in ends: fault(node.name, f'no full stop: {text!r}')
     if order and not imperative(text): fault(node.name, f'say what it does, as an order: {text!r}')
 
 
@@ -131,11 +131,11 @@ def test_public_names_are_documented(page):
 
 @each_page
 def test_private_helpers_say_what_they_do(page):
-    "Private functions longer than a line have a docstring of one line, too."
+    "Private functions longer than a line have a docstring of one line, too; it may be a question."
     fault = Faults()
     for node in ast.parse(page.module.read_text(encoding='utf-8')).body:
         if not isinstance(node, FUNCTION | ast.ClassDef) or one_line(node): continue
-        if node.name.startswith('_'): check_docstring(node, False, fault)
+        if node.name.startswith('_'): check_docstring(node, False, fault, ends='.?')
     fault.report()
 
 

@@ -207,7 +207,7 @@ def sequences(data) -> FrameSequence:
     return FrameSequence(frames, grid, labels, name=data(st.text(max_size=8)), notes=notes)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(sequences())
 def test_zarr_round_trip_is_exact(sequence):
     with tempfile.TemporaryDirectory() as folder:

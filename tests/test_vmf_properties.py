@@ -46,7 +46,7 @@ def test_log_bessel_obeys_its_recurrence(order):
     order = order + 1
     below, here, above = (log_bessel(order + step, ARGUMENTS) for step in (-1, 0, 1))
     total = (above - below).exp() + ((2*order/ARGUMENTS).log() + here - below).exp()
-    size = torch.maximum(below.abs(), above.abs()) + 20*order   # a sum of such logarithms is known to size·eps
+    size = torch.maximum(below.abs(), above.abs()) + 20*order  # sums of such logarithms are known to size·eps
     assert ((total - 1).abs() < 1e-12 + 2e-15*size).all()
 
 
