@@ -63,7 +63,7 @@ def _to_attrs(tags:Mapping) -> dict:
     return {name: json.loads(text) if name in as_json else text
             for name, text in ours.items() if name not in RESERVED}
 
-# %% ../nbs/07_cogs.ipynb #607c8961
+# %% ../nbs/07_cogs.ipynb #85b3270d
 def _codes_hash(bands:Iterable[np.ndarray]) -> str:
     "SHA-256 of the codes, band after band, rows from north to south."
     digest = hashlib.sha256()
@@ -72,7 +72,7 @@ def _codes_hash(bands:Iterable[np.ndarray]) -> str:
 
 def _header_hash(tags:Mapping, grid:GeoBox) -> str:
     "SHA-256 of our tags and of the grid."
-    affine = [f'{number:.10g}' for number in tuple(grid.affine)[:6]]
+    affine = [f'{number:.12g}' for number in tuple(grid.affine)[:6]]
     ours = sorted((name, text) for name, text in tags.items() if name.startswith(PREFIX))
     return hashlib.sha256(json.dumps([affine, list(grid.shape), grid.crs.epsg, ours]).encode()).hexdigest()
 
@@ -109,10 +109,10 @@ def _overviews(codes:np.ndarray, factors:list[int]) -> list[np.ndarray]:
             level[:, top//factor:top//factor + len(sums)] = _mean_codes(sums)
     return levels
 
-# %% ../nbs/07_cogs.ipynb #4685c66e
+# %% ../nbs/07_cogs.ipynb #8c3f583e
 def crs_text(
-    crs,    # Coordinate reference system of rasterio
-) -> str:   # EPSG code where it has one, else WKT
+    crs:'rasterio.crs.CRS', # Coordinate reference system of a file
+) -> str:                   # EPSG code where it has one, else WKT
     "Write a coordinate reference system as text."
     code = crs.to_epsg()
     return f'EPSG:{code}' if code else crs.to_wkt()
@@ -129,14 +129,16 @@ def check_north_up(
     if grid.crs is None:
         raise FieldError(problem(what, 'without coordinate reference system', 'in one, such as EPSG:32631'))
 
-# %% ../nbs/07_cogs.ipynb #5584dc2b
+# %% ../nbs/07_cogs.ipynb #fe9e8180
 def _file_grid(file) -> tuple[GeoBox, bool]:
     "North-up grid of an open file, and whether its rows run from the south."
     if file.crs is None:
         raise FieldError(problem(file.name, 'without coordinate reference system', 'in one',
                                  'Assign it, for example with gdal_edit.py -a_srs EPSG:32631.'))
     affine, upward = file.transform, file.transform.e > 0
-    if upward: affine = affine*Affine(1, 0, 0, 0, -1, file.height)
+    if upward:    # the origin moves to the northern edge
+        a, b, c, d, e, f = tuple(affine)[:6]
+        affine = Affine(a, 0 - b, c + b*file.height, d, -e, f + e*file.height)
     grid = GeoBox(file.shape, affine, crs_text(file.crs))
     check_north_up(grid, f'the grid of {file.name}')
     return grid, upward

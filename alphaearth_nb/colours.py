@@ -54,7 +54,7 @@ def _limits(values:np.ndarray, percent:float) -> tuple[np.ndarray, np.ndarray]:
     missing = np.maximum(0, LEAST_SPAN - (high - low))/2
     return low - missing, high + missing
 
-# %% ../nbs/04_colours.ipynb #bb5e1228
+# %% ../nbs/04_colours.ipynb #bc641031
 @dataclass(frozen=True, kw_only=True)
 class ColourBasis:
     "Three directions of the embedding space and the range each shows."
@@ -81,23 +81,23 @@ class ColourBasis:
         parts = (centre, axes, *_limits((sample - centre) @ axes.T, percent))
         return cls.from_dict(dict(zip(('centre', 'axes', 'low', 'high'), (part.tolist() for part in parts))))
 
-    def rgba(self, vectors:np.ndarray) -> np.ndarray:
-        "Colours (..., 4) uint8 of vectors (..., 64); alpha is 0 where there is no data."
+    def rgba(self,
+        vectors:np.ndarray, # (..., 64) float unit vectors; NaN is no data
+    ) -> np.ndarray:        # (..., 4) uint8; the fourth is opacity, 0 where there is no data
+        "Colour embeddings."
         return _colours(_check_vectors(vectors), self)
 
-    def rgb(self, vectors:np.ndarray) -> np.ndarray:
-        "Colours (..., 3) uint8 of vectors (..., 64); light grey where there is no data."
+    def rgb(self,
+        vectors:np.ndarray, # (..., 64) float unit vectors; NaN is no data
+    ) -> np.ndarray:        # (..., 3) uint8; light grey where there is no data
+        "Colour embeddings for pictures without opacity."
         rgba = self.rgba(vectors)
         return np.where(rgba[..., 3:] == 0, np.uint8(NO_DATA_RGB), rgba[..., :3])
 
-    def to_dict(self) -> dict:
-        "Plain numbers, ready for JSON."
-        return asdict(self)
+    def to_dict(self) -> dict: return asdict(self)
 
     @classmethod
-    def from_dict(cls, numbers:dict) -> 'ColourBasis':
-        "Make the basis from what `to_dict` gave."
-        return cls(**_frozen(numbers))
+    def from_dict(cls, numbers:dict) -> 'ColourBasis': return cls(**_frozen(numbers))
 
 # %% ../nbs/04_colours.ipynb #0860d974
 LEAST_SAMPLE = 10_000  # pixels; more than enough for 64 × 64 covariances

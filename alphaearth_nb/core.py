@@ -80,39 +80,42 @@ def need(
         raise MissingDependency(problem(module, 'missing', f'installed {purpose}',
                                         f'Run: pip install "{wanted}"')) from error
 
-# %% ../nbs/00_core.ipynb #d3113389
+# %% ../nbs/00_core.ipynb #f571d9cf
 def progress(
     items:Iterable,       # What to go through
     what:str,             # Shown before the bar, for example 'training'
     total:int|None=None,  # Number of items, when `items` has no length
     quiet:bool=False,     # Show nothing?
-):                        # A tqdm bar, to iterate over
+) -> Iterable:            # A tqdm bar, to iterate over
     "Go through items with a progress bar."
     from tqdm.auto import tqdm
     return tqdm(items, desc=what, total=total, disable=quiet, leave=False, mininterval=.5, dynamic_ncols=True)
 
-# %% ../nbs/00_core.ipynb #95bb5d59
+# %% ../nbs/00_core.ipynb #b4a8a885
 def cache_dir() -> Path: # Folder; may not exist yet
-    "Folder for downloads: `AE_CACHE_DIR`, or the platform's own place for caches."
+    "Name the folder for downloads: `AE_CACHE_DIR`, or the platform's own place for caches."
     chosen = os.environ.get('AE_CACHE_DIR')
     if chosen: return Path(chosen).expanduser()
     from platformdirs import user_cache_path
     return user_cache_path('alphaearth_nb', appauthor=False)
 
-# %% ../nbs/00_core.ipynb #7ad0e2f1
+# %% ../nbs/00_core.ipynb #5a999e8d
 def _remove(path:Path) -> None:
     "Delete a file or a folder, if it is there."
     if path.is_dir() and not path.is_symlink(): shutil.rmtree(path)
     else: path.unlink(missing_ok=True)
 
-def _flush(path:Path) -> None:
-    "Ask the system to bring a file, or every file of a folder, to the disk."
-    for part in (path, *path.rglob('*')) if path.is_dir() else (path,):
-        handle = os.open(part, os.O_RDONLY)
-        try: os.fsync(handle)
-        finally: os.close(handle)
+def _flush_one(path:Path) -> None:
+    "Ask the system to bring a file's content, or the names in a folder, to the disk."
+    handle = os.open(path, os.O_RDONLY)
+    try: os.fsync(handle)
+    finally: os.close(handle)
 
-# %% ../nbs/00_core.ipynb #9ea831ec
+def _flush(path:Path) -> None:
+    "Do so for a file, or for a folder and everything in it."
+    for part in (path, *path.rglob('*')) if path.is_dir() else (path,): _flush_one(part)
+
+# %% ../nbs/00_core.ipynb #8b0c0fd7
 @contextlib.contextmanager
 def write_aside(
     path:Path|str,        # Final name of a file or folder
@@ -129,7 +132,7 @@ def write_aside(
         _flush(aside)
         if path.is_dir(): _remove(path)   # a folder cannot be renamed over another
         os.replace(aside, path)
-        _flush_folder(path.parent)
+        _flush_one(path.parent)           # makes the new name itself durable
     except OSError as error:
         if isinstance(error, AlphaEarthError): raise
         reason = 'the disk is full' if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
@@ -138,17 +141,11 @@ def write_aside(
     finally:
         if aside.exists(): _remove(aside)
 
-def _flush_folder(folder:Path) -> None:
-    "Make the new name itself durable."
-    handle = os.open(folder, os.O_RDONLY)
-    try: os.fsync(handle)
-    finally: os.close(handle)
-
-# %% ../nbs/00_core.ipynb #338346ae
+# %% ../nbs/00_core.ipynb #f254bc0d
 def sha256(
     path:Path|str, # File to read
 ) -> str:          # 64 hexadecimal digits
-    "SHA-256 of a file, read in pieces."
+    "Compute the SHA-256 of a file, reading it in pieces."
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
         while piece := file.read(1 << 20): digest.update(piece)

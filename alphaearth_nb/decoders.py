@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# %% ../nbs/23_decoders.ipynb #398fed46
-INSTANT_WAVES = 6  # sines and cosines of half a period, a period, … 1/32 of one
+# %% ../nbs/23_decoders.ipynb #e15bdada
+INSTANT_WAVES = 6  # half a wave, 1, 2, 4, 8 and 16 waves over the valid period
 
+# %% ../nbs/23_decoders.ipynb #8e1154f6
 class Decoder(nn.Module):
     "Reconstruct one source from an embedding, pixel by pixel."
     def __init__(self,
@@ -23,18 +24,18 @@ class Decoder(nn.Module):
     ):
         super().__init__()
         self.scale = embedding_width**.5
-        self.register_buffer('waves', torch.pi*2.0**torch.arange(INSTANT_WAVES), persistent=False)
         self.embedding = nn.Linear(embedding_width, width)
         self.angles = angles
         self.condition = nn.Linear(2*INSTANT_WAVES + 2*angles, width, bias=False)
         self.hidden, self.output = nn.Linear(width, width), nn.Linear(width, bands)
 
     def forward(self,
-        embedding:Tensor,          # (m, h, w, 64) unit vectors
-        instant:Tensor,            # (m,) time of the target in its valid period, 0 at the start to 1 at the end
+        embedding:Tensor,            # (m, h, w, 64) unit vectors
+        instant:Tensor,              # (m,) time of the target in its valid period, from 0 at the start to 1
         angles_deg:Tensor|None=None, # (m, k) sensor geometry of the target in degrees; NaN or None: unknown
-    ) -> Tensor:                   # (m, h, w, c) standardised values
-        phase = instant.float()[:, None]*self.waves
+    ) -> Tensor:                     # (m, h, w, c) standardised values
+        waves = torch.pi*2.0**torch.arange(INSTANT_WAVES, device=instant.device)   # rad a period
+        phase = instant.float()[:, None]*waves
         if angles_deg is None: angles_deg = phase.new_full((len(phase), self.angles), torch.nan)
         turn, known = angles_deg.float().deg2rad().nan_to_num(), angles_deg.isfinite()
         condition = torch.cat([phase.sin(), phase.cos(), turn.sin()*known, turn.cos()*known], -1)

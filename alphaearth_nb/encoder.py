@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from .layers import Attention, Down, Perceptron, Precision, TimeCode, Up, rotary_table, rotate
 from .settings import ModelConfig, STPConfig
 
-# %% ../nbs/21_encoder.ipynb #66f71092
+# %% ../nbs/21_encoder.ipynb #be311c4f
 @dataclass(frozen=True)
 class SourceBatch:
     "Frames of one source for the rows of a batch, standardised; what is absent may hold anything."
-    values:Tensor        # (b, n, c, h, w) float32, about unit variance; NaN is no data
+    values:Tensor        # (b, n, c, h, w) float32 about unit variance; NaN is no data
     days:Tensor          # (b, n) float64 days since 1970
     present:Tensor       # (b, n) bool, False where a frame is padding or dropped
     bands_present:Tensor # (b, n, c) bool
 
-# %% ../nbs/21_encoder.ipynb #ba6b55ea
+# %% ../nbs/21_encoder.ipynb #9187fd33
 @dataclass(frozen=True)
 class Packing:
     "Where each present frame of a batch belongs; frames that are absent take no place in the packed list."
@@ -39,9 +39,10 @@ class Packing:
         packed:Tensor,   # (p, ...)
     ) -> Tensor:         # (b, n, ...) zero where a row has no such slot
         "Lay packed values out by row and slot."
-        return packed.new_zeros(*self.prior.shape, *packed.shape[1:]).index_put((self.rows, self.slots), packed)
+        laid = packed.new_zeros(*self.prior.shape, *packed.shape[1:])
+        return laid.index_put((self.rows, self.slots), packed)
 
-# %% ../nbs/21_encoder.ipynb #ea4ec46a
+# %% ../nbs/21_encoder.ipynb #77cc3a82
 def pack(
     batch:dict[str, SourceBatch], # By source
 ) -> Packing:
@@ -56,7 +57,7 @@ def pack(
         taken = taken + count
     rows, slots, prior = torch.cat(rows), torch.cat(slots), torch.cat(priors)
     laid = prior.new_full((len(taken), max(1, int(taken.max()))), -torch.inf)
-    laid = torch.where(taken > 0, laid, 0)           # a row without any frame: finite, and marked by the caller
+    laid = torch.where(taken > 0, laid, 0)           # finite for a row without any frame; `Memory` marks it
     return Packing(rows, slots, torch.cat(days), laid.index_put((rows, slots), prior))
 
 # %% ../nbs/21_encoder.ipynb #286fbad0
@@ -80,11 +81,11 @@ class Projector(nn.Module):
         maps = self.halve(values).permute(0, 2, 3, 1)
         return self.norm(maps + self.absent((~bands_present).to(maps.dtype))[:, None, None])
 
-# %% ../nbs/21_encoder.ipynb #3c1d3532
+# %% ../nbs/21_encoder.ipynb #e45dac8a
 class Space(nn.Module):
     "Attention among the positions of each frame."
     def __init__(self,
-        width:int,     # Channels
+        width:int,        # Channels
         config:STPConfig, # Heads and ratio
     ):
         super().__init__()
@@ -99,17 +100,18 @@ class Space(nn.Module):
         tokens = maps.reshape(p, h*w, d)
         query, key, value = self.attention.split(self.norm(tokens))
         table = rotary_table(h, w, d//self.attention.heads, maps.device)
+        query, key = rotate(query, table), rotate(key, table)
         mask = None if inside is None else inside.bool().view(1, 1, 1, h*w)
-        pooled = F.scaled_dot_product_attention(rotate(query, table), rotate(key, table), value, attn_mask=mask)
+        pooled = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         tokens = tokens + self.attention.join(pooled)
         return (tokens + self.perceptron(self.norm_after(tokens))).view(p, h, w, d)
 
-# %% ../nbs/21_encoder.ipynb #db2426f1
+# %% ../nbs/21_encoder.ipynb #628aef48
 class Time(nn.Module):
     "Attention among the frames of a row, at each position for itself."
     def __init__(self,
-        width:int,     # Channels
-        code_width:int, # Length of the time code
+        width:int,        # Channels
+        code_width:int,   # Length of the time code
         config:STPConfig, # Heads and ratio
     ):
         super().__init__()
@@ -122,14 +124,15 @@ class Time(nn.Module):
         code:Tensor,       # (p, c) time code of each frame
         packing:Packing,   # Which frame belongs where
     ) -> Tensor:           # (p, h, w, d)
-        p, h, w, d = maps.shape                                                       # frames, rows, columns, width
+        p, h, w, d = maps.shape                                                 # frames, rows, columns, width
         tokens = self.norm(maps) + self.code(code)[:, None, None]
-        laid = packing.spread(tokens)                                                 # (b, n, h, w, d)
+        laid = packing.spread(tokens)                                           # (b, n, h, w, d)
         b, n = laid.shape[:2]
         query, key, value = self.attention.split(laid.permute(0, 2, 3, 1, 4).reshape(b*h*w, n, d))
-        mask = packing.prior.to(query.dtype).repeat_interleave(h*w, 0)[:, None, None]  # (b·h·w, 1, 1, n)
-        mixed = self.attention.join(F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
-        mixed = mixed.view(b, h, w, n, d)[packing.rows, :, :, packing.slots]          # (p, h, w, d)
+        mask = packing.prior.to(query.dtype).repeat_interleave(h*w, 0)          # (b·h·w, n)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None])
+        mixed = self.attention.join(mixed).view(b, h, w, n, d)
+        mixed = mixed[packing.rows, :, :, packing.slots]                        # (p, h, w, d)
         maps = maps + mixed
         return maps + self.perceptron(self.norm_after(maps))
 
@@ -172,7 +175,7 @@ class STPBlock(nn.Module):
         precision = _within(precision + self.time_to_precision(time, inside.time), inside.precision)
         return space, time, precision
 
-# %% ../nbs/21_encoder.ipynb #d1ef04f4
+# %% ../nbs/21_encoder.ipynb #93b60330
 class Encoder(nn.Module):
     "Source projectors and STP blocks."
     def __init__(self,
@@ -189,9 +192,9 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(stp.precision_width)
 
     def forward(self,
-        batch:dict[str, SourceBatch], # Frames by source
+        batch:dict[str, SourceBatch],           # Frames by source
         inside:Inside=Inside(None, None, None), # Cells that hold part of the frame
-    ) -> tuple[Tensor, Packing]:      # (p, h/2, w/2, d) one feature map a present frame, and where each belongs
+    ) -> tuple[Tensor, Packing]:                # (p, h/2, w/2, d) a map a present frame; where it belongs
         packing = pack(batch)
         code = self.time_code(packing.days)
         maps = torch.cat([self.projectors[name](part.values[part.present], part.bands_present[part.present])
@@ -203,7 +206,7 @@ class Encoder(nn.Module):
             space, time, precision = block(space, time, precision, code.to(maps.dtype), packing, inside)
         return self.norm(precision), packing
 
-# %% ../nbs/21_encoder.ipynb #19bdb959
+# %% ../nbs/21_encoder.ipynb #448396d4
 class Memory(NamedTuple):
     "What summaries are drawn from: encode once, summarise many."
     key:Tensor            # (b, h·w, heads, n, d/heads) at half resolution
@@ -213,6 +216,7 @@ class Memory(NamedTuple):
     valid:Tensor          # (b,) bool, False for a row without any present frame
     shape:tuple[int, int] # (h, w) at half resolution
 
+# %% ../nbs/21_encoder.ipynb #893a6ce5
 class Remember(nn.Module):
     "Keys and values of all frames."
     def __init__(self,
@@ -227,17 +231,17 @@ class Remember(nn.Module):
         features:Tensor,  # (p, h, w, d)
         packing:Packing,  # Which frame belongs where
     ) -> Memory:
-        h, w = features.shape[1:3]                                                 # rows and columns
+        h, w = features.shape[1:3]                                              # rows and columns
         key, value = self.key_value(features).chunk(2, -1)
         key = key + self.code(self.time_code(packing.days).to(key.dtype))[:, None, None]
         def split(maps:Tensor) -> Tensor:
             laid = packing.spread(maps).reshape(*packing.prior.shape, h*w, self.heads, -1)
-            return laid.permute(0, 2, 3, 1, 4)                                     # (b, h·w, heads, n, d/heads)
+            return laid.permute(0, 2, 3, 1, 4)                                  # (b, h·w, heads, n, d/heads)
         valid = torch.zeros(len(packing.prior), dtype=torch.bool, device=key.device)
         valid[packing.rows] = True
         return Memory(split(key), split(value), packing.spread(packing.days), packing.prior, valid, (h, w))
 
-# %% ../nbs/21_encoder.ipynb #92d23240
+# %% ../nbs/21_encoder.ipynb #f5f25359
 def cut_periods(
     periods:Tensor, # (b, m, 2) float64 start and end of each valid period, days since 1970
     parts:int,      # Parts of equal length
@@ -251,23 +255,25 @@ def months_away(
     parts:Tensor,   # (b, m, q, 2) start and end of each part, days since 1970
     days:Tensor,    # (b, n) float64 days of the frames
 ) -> Tensor:        # (b, m, q, n) float32, 0 inside
-    "Distance of each frame from each part, in months of 30 days."
+    "Measure how far each frame is from each part, in months of 30 days."
     day = days[:, None, None]
     away = (parts[..., :1] - day).clamp_min(0) + (day - parts[..., 1:]).clamp_min(0)
     return (away/30).float()
 
-# %% ../nbs/21_encoder.ipynb #4f36adbe
+# %% ../nbs/21_encoder.ipynb #d1740b5a
 class PeriodSummary(nn.Module):
     "Pool the feature maps of all frames for valid periods: attention over time at each position."
     def __init__(self,
         config:ModelConfig, # Sizes
     ):
         super().__init__()
-        width, self.heads, self.queries = config.stp.precision_width, config.summary_heads, config.summary_queries
+        width = config.stp.precision_width
+        self.heads, self.queries = config.summary_heads, config.summary_queries
         self.time_code = TimeCode(config.code_periods_days)
         self.query_code = nn.Linear(2*self.time_code.width, width)
         self.query = nn.Parameter(torch.randn(self.queries, width)*width**-.5)
-        self.slope = nn.Parameter(torch.linspace(-4, 2, self.heads).repeat(self.queries, 1)) # before softplus, a month
+        slope = torch.linspace(-4, 2, self.heads)                                         # before softplus
+        self.slope = nn.Parameter(slope.repeat(self.queries, 1))                          # (q, heads) a month
         self.mix = nn.Linear(self.queries*width, config.summary_width)
         self.mix_code = nn.Linear(2*self.time_code.width, config.summary_width)
 
@@ -277,13 +283,15 @@ class PeriodSummary(nn.Module):
     ) -> Tensor:          # (b, m, h, w, c) at half resolution
         (b, m, _), (h, w), q, kind = periods.shape, memory.shape, self.queries, memory.key.dtype
         parts = cut_periods(periods, q)
-        query = self.query + self.query_code(self.time_code(parts).flatten(-2).to(kind))        # (b, m, q, d)
-        query = query.view(b, 1, m*q, self.heads, -1).transpose(2, 3)                           # (b, 1, heads, m·q, d/heads)
-        near = F.softplus(self.slope)[..., None]*months_away(parts, memory.days)[..., None, :]  # (b, m, q, heads, n)
-        bias = memory.prior[:, None, None] - near.flatten(1, 2).transpose(1, 2)                 # (b, heads, m·q, n)
-        score = query @ memory.key.transpose(-1, -2)*query.shape[-1]**-.5                       # (b, h·w, heads, m·q, n)
+        query = self.query + self.query_code(self.time_code(parts).flatten(-2).to(kind))  # (b, m, q, d)
+        query = query.view(b, 1, m*q, self.heads, -1).transpose(2, 3)                 # (b, 1, heads, m·q, c)
+        away = months_away(parts, memory.days)[..., None, :]                          # (b, m, q, 1, n)
+        near = (F.softplus(self.slope)[..., None]*away).flatten(1, 2).transpose(1, 2) # (b, heads, m·q, n)
+        bias = memory.prior[:, None, None] - near
+        score = query @ memory.key.transpose(-1, -2)*query.shape[-1]**-.5             # (b, h·w, heads, m·q, n)
         weight = (score.float() + bias[:, None]).softmax(-1).to(kind)
-        pooled = (weight @ memory.value).permute(0, 3, 1, 2, 4).reshape(b, m, q, h*w, -1)       # (b, m, q, h·w, d)
-        pooled = pooled.transpose(2, 3).reshape(b, m, h, w, -1)                                 # (b, m, h, w, q·d)
-        code = self.mix_code(self.time_code(periods).flatten(-2).to(kind))                      # (b, m, c)
+        pooled = (weight @ memory.value).permute(0, 3, 1, 2, 4)                       # (b, m·q, h·w, heads, c)
+        pooled = pooled.reshape(b, m, q, h*w, -1).transpose(2, 3)                     # (b, m, h·w, q, d)
+        pooled = pooled.reshape(b, m, h, w, -1)                                       # (b, m, h, w, q·d)
+        code = self.mix_code(self.time_code(periods).flatten(-2).to(kind))            # (b, m, c)
         return F.gelu(self.mix(pooled) + code[:, :, None, None])

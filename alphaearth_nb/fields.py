@@ -143,7 +143,7 @@ def _at(field:xr.DataArray, points) -> np.ndarray:
     found[inside] = dequantize(picked) if field.attrs['state'] == 'codes' else picked
     return found
 
-# %% ../nbs/11_fields.ipynb #09d4bf6d
+# %% ../nbs/11_fields.ipynb #7a0414fd
 class FieldAccessor:
     "What an embedding field can do; reached as `field.aef`."
     def __init__(self, field:xr.DataArray): self._checked = _check_field(field)
@@ -157,38 +157,41 @@ class FieldAccessor:
         return self._field.attrs['state']
 
     @property
-    def valid(self) -> Period:
-        "Period that the embeddings describe."
-        return _valid_period(self._field)
+    def valid(self) -> Period: return _valid_period(self._field)
 
     @property
-    def grid(self) -> GeoBox:
-        "Grid of the pixels, north up."
-        return _grid(self._field)
+    def grid(self) -> GeoBox: return _grid(self._field)
 
-    def vectors(self) -> np.ndarray:
-        "Unit vectors (h, w, 64) float32; NaN is no data."
+    def vectors(self) -> np.ndarray: # (h, w, 64) float32 unit vectors; NaN is no data
+        "Give the unit vectors as an array, whatever the state."
         return _vectors(self._field)
 
-    def unit(self) -> xr.DataArray:
-        "The field in state 'unit'."
+    def unit(self) -> xr.DataArray: # (band, y, x) float32 in state 'unit'
+        "Decode the codes; a field of unit vectors is given back as it is."
         return _in_state(self._field, 'unit')
 
-    def codes(self) -> xr.DataArray:
-        "The field in state 'codes'; codes that came from a file are kept as they are."
+    def codes(self) -> xr.DataArray: # (band, y, x) int8 in state 'codes'
+        "Quantize the unit vectors; codes are given back as they are."
         return _in_state(self._field, 'codes')
 
-    def at(self, points) -> np.ndarray:
-        "Unit vectors (n, 64) at a GeoDataFrame's points or (lon, lat) in degrees; NaN outside."
+    def at(self,
+        points:'GeoDataFrame|GeoSeries|tuple', # Points in any CRS, or (lon, lat) in degrees
+    ) -> np.ndarray:                           # (n, 64) float32 unit vectors; NaN outside and without data
+        "Read the embeddings at points."
         return _at(self._field, points)
 
-    def rgb(self, basis:ColourBasis|None=None) -> np.ndarray:
-        "Picture (h, w, 4) uint8 in the colours of a basis, by default one fitted to this field."
+    def rgb(self,
+        basis:ColourBasis|None=None, # Colours to show; None fits them to this field
+    ) -> np.ndarray:                 # (h, w, 4) uint8; the fourth is opacity
+        "Draw the field in the colours of a basis."
         vectors = self.vectors()
         return (basis or ColourBasis.fit(vectors)).rgba(vectors)
 
-    def to_cog(self, path:Path|str, overwrite:bool=False) -> Path:
-        "Write the codes as a cloud-optimised GeoTIFF that `read_cog` opens again; give its path."
+    def to_cog(self,
+        path:Path|str,        # GeoTIFF to write
+        overwrite:bool=False, # Replace the file if it exists?
+    ) -> Path:                # The file
+        "Write the codes as a cloud-optimised GeoTIFF that `read_cog` opens again."
         field = self.codes()
         return write_codes(path, field.values, _grid(field), field.attrs, overwrite)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .periods import CODE_PERIODS_DAYS, code_heights
 
-# %% ../nbs/20_layers.ipynb #ba00a382
+# %% ../nbs/20_layers.ipynb #c45e91a5
 class TimeCode(nn.Module):
     "Sinusoidal codes of instants, as `periods.time_code`."
     def __init__(self,
@@ -28,18 +28,19 @@ class TimeCode(nn.Module):
     def forward(self,
         days:Tensor, # (...) float64 days since 1970
     ) -> Tensor:     # (..., c) float32
-        periods, heights = (torch.tensor(x, dtype=torch.float64, device=days.device) for x in (self.periods, self.heights))
+        periods, heights = (torch.tensor(numbers, dtype=torch.float64, device=days.device)
+                            for numbers in (self.periods, self.heights))
         phase = 2*torch.pi*(days.double()[..., None]/periods)
         return torch.cat([heights*phase.sin(), heights*phase.cos()], -1).float()
 
-# %% ../nbs/20_layers.ipynb #1f87c320
+# %% ../nbs/20_layers.ipynb #1ca8adb0
 def rotary_table(
     height:int,                    # Rows of tokens
     width:int,                     # Columns of tokens
     channels:int,                  # Channels of a head, a multiple of 4
     device:torch.device|None=None, # Where to make it
 ) -> tuple[Tensor, Tensor]:        # cosines and sines, each (height·width, channels/2)
-    "Angles by which the channel pairs of each token are turned."
+    "Compute the angles by which the channel pairs of each token are turned."
     waves = 32.0**(-torch.arange(channels//4, device=device)/(channels//4))   # rad a token, fast to slow
     rows = torch.arange(height, device=device)[:, None, None]*waves           # (h, 1, c/4)
     columns = torch.arange(width, device=device)[None, :, None]*waves         # (1, w, c/4)
@@ -55,7 +56,7 @@ def rotate(
     a, b = tokens.chunk(2, -1)
     return torch.cat([a*cosine - b*sine, a*sine + b*cosine], -1)
 
-# %% ../nbs/20_layers.ipynb #6f6efde3
+# %% ../nbs/20_layers.ipynb #6e691533
 class Attention(nn.Module):
     "Multi-head attention over the last but one axis of grouped tokens."
     def __init__(self,
@@ -70,7 +71,7 @@ class Attention(nn.Module):
     def split(self,
         tokens:Tensor,    # (g, n, d) tokens in groups
     ) -> list[Tensor]:    # Query, key and value, each (g, heads, n, d/heads)
-        "Queries, keys and values of each head."
+        "Compute the queries, keys and values of each head."
         g, n, d = tokens.shape                          # groups, tokens in a group, width
         parts = self.query_key_value(tokens).view(g, n, 3, self.heads, d//self.heads)
         return list(parts.permute(2, 0, 3, 1, 4).unbind(0))
@@ -81,6 +82,7 @@ class Attention(nn.Module):
         "Mix the heads' results."
         return self.output(heads.transpose(1, 2).flatten(2))
 
+# %% ../nbs/20_layers.ipynb #f62a8fd0
 class Perceptron(nn.Sequential):
     "Two linear layers with a GELU between."
     def __init__(self,
@@ -89,7 +91,7 @@ class Perceptron(nn.Sequential):
     ):
         super().__init__(nn.Linear(width, ratio*width), nn.GELU(), nn.Linear(ratio*width, width))
 
-# %% ../nbs/20_layers.ipynb #547661bc
+# %% ../nbs/20_layers.ipynb #0b7cd6c3
 def convolve(
     layer:nn.Conv2d, # Any convolution
     maps:Tensor,     # (p, h, w, d)
@@ -97,6 +99,7 @@ def convolve(
     "Apply a convolution to channels-last feature maps, without a copy."
     return layer(maps.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
+# %% ../nbs/20_layers.ipynb #2a828127
 class Precision(nn.Module):
     "Two 3x3 convolutions on normed feature maps; the caller adds the result."
     def __init__(self,
@@ -133,7 +136,7 @@ class Down(nn.Module):
         for layer in self.halve: maps = convolve(layer, maps)
         return convolve(self.project, maps)
 
-# %% ../nbs/20_layers.ipynb #3c31c94e
+# %% ../nbs/20_layers.ipynb #fffe033a
 def enlarge(
     maps:Tensor,             # (p, h, w, d)
     factor:int,              # Times the side is enlarged
@@ -146,6 +149,7 @@ def enlarge(
     share = grow(inside[None].to(maps.dtype))
     return grow(maps*inside)/share.clamp_min(1e-6)
 
+# %% ../nbs/20_layers.ipynb #e51fcf7e
 class Up(nn.Module):
     "Project at the low resolution, then enlarge."
     def __init__(self,

@@ -4,16 +4,16 @@
 
 # %% auto #0
 __all__ = ['LARGEST_FILE', 'write_tensors', 'read_tensors', 'Encoded', 'pad_to_cells', 'pick_cells', 'pick_pixels',
-           'with_sources', 'load_weights', 'AlphaEarth']
+           'with_sources', 'load_weights', 'StoredModel', 'AlphaEarth']
 
-# %% ../nbs/24_model.ipynb #a4581175
+# %% ../nbs/24_model.ipynb #eede3764
 import hashlib
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +26,7 @@ from .layers import Shuffle
 from .settings import ModelConfig, from_json, preset, to_json
 from .sources import source
 
-# %% ../nbs/24_model.ipynb #fa34e2ad
+# %% ../nbs/24_model.ipynb #aa7b74f1
 def _digest(tensors:dict[str, Tensor], about:dict[str, str]) -> str:
     "SHA-256 over names, types, shapes and bytes."
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
@@ -36,10 +36,10 @@ def _digest(tensors:dict[str, Tensor], about:dict[str, str]) -> str:
     return digest.hexdigest()
 
 def write_tensors(
-    path:Path|str,            # File to write, ends in .safetensors
-    tensors:dict[str, Tensor],# What to write
-    about:dict[str, str],     # Texts to keep beside them
-    overwrite:bool=False,     # Replace the file if it exists?
+    path:Path|str,             # File to write, ends in .safetensors
+    tensors:dict[str, Tensor], # What to write
+    about:dict[str, str],      # Texts to keep beside them
+    overwrite:bool=False,      # Replace the file if it exists?
 ) -> None:
     "Write tensors and texts with their SHA-256, aside first."
     from safetensors.torch import save_file
@@ -47,23 +47,28 @@ def write_tensors(
     with write_aside(path, overwrite) as aside:
         save_file(tensors, aside, metadata={**about, 'sha256': _digest(tensors, about)})
 
-# %% ../nbs/24_model.ipynb #498f9df3
-LARGEST_FILE = 1 << 36  # bytes; a file that claims more is refused before it is read
+# %% ../nbs/24_model.ipynb #2ac7833b
+LARGEST_FILE = 1 << 36  # bytes (64 GiB); a larger file is refused before it is opened
 
 def read_tensors(
-    path:Path|str, # File that `write_tensors` wrote
+    path:Path|str,                             # File that `write_tensors` wrote
 ) -> tuple[dict[str, Tensor], dict[str, str]]: # Tensors and texts
     "Read tensors and texts, and check that nothing was altered."
     from safetensors import SafetensorError, safe_open
-    if not Path(path).is_file(): raise CheckpointError(problem('path', str(path), 'a .safetensors file', 'Check the name.'))
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(problem('path', str(path), 'a .safetensors file', 'Check the name.'))
+    if path.stat().st_size > LARGEST_FILE:
+        raise CheckpointError(problem(str(path), path.stat().st_size, f'at most {LARGEST_FILE} bytes long'))
     try:
         with safe_open(path, 'pt') as file:
             about = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, ValueError, KeyError, OverflowError, MemoryError, OSError, RuntimeError) as error:
-        raise CheckpointError(f'{path} is no whole safetensors file ({error}); copy it again from where it came.') from error
+    except (SafetensorError, ValueError, KeyError, OverflowError, MemoryError, OSError,
+            RuntimeError) as error:
+        raise CheckpointError(f'{path} is no whole safetensors file ({error}); copy it again.') from error
     if about.pop('sha256', None) != _digest(tensors, about):
-        raise CheckpointError(f'{path} does not match its own SHA-256, so it was altered or cut; copy it again.')
+        raise CheckpointError(f'{path} does not match its SHA-256, so it was altered or cut; copy it again.')
     return tensors, about
 
 # %% ../nbs/24_model.ipynb #51d402f9
@@ -89,7 +94,7 @@ def pad_to_cells(
         return (rows[:, None] & columns)[..., None]
     return padded, Inside(inside(2), inside(8), inside(16))
 
-# %% ../nbs/24_model.ipynb #148fa2b0
+# %% ../nbs/24_model.ipynb #c0d23e58
 def pick_cells(
     encoded:Encoded, # From `encode`
     cells:Tensor,    # (b, k) int64 cells of half resolution, row by row; the frames have no padding
@@ -97,19 +102,20 @@ def pick_cells(
     "Keep some cells of each row."
     index = cells[:, :, None, None, None]
     key, value = (part.gather(1, index.expand(-1, -1, *part.shape[2:])) for part in encoded.memory[:2])
-    return Encoded(encoded.memory._replace(key=key, value=value, shape=(1, cells.shape[1])), (2, 2*cells.shape[1]))
+    count = cells.shape[1]
+    return Encoded(encoded.memory._replace(key=key, value=value, shape=(1, count)), (2, 2*count))
 
 def pick_pixels(
     values:Tensor,   # (b, m, c, h, w) at full resolution
     cells:Tensor,    # (b, k) cells of half resolution
 ) -> Tensor:         # (b, m, c, 2, 2·k)
-    "The pixels of some cells, in the order of `pick_cells`."
+    "Take the pixels of some cells, in the order of `pick_cells`."
     b, m, c, h, w = values.shape
-    four = values.view(b, m, c, h//2, 2, w//2, 2).permute(0, 1, 2, 4, 6, 3, 5).flatten(-2)  # (b, m, c, 2, 2, cells)
-    index = cells[:, None, None, None, None].expand(b, m, c, 2, 2, -1)
-    return four.gather(-1, index).transpose(-1, -2).flatten(-2)
+    four = values.view(b, m, c, h//2, 2, w//2, 2).permute(0, 1, 2, 4, 6, 3, 5).flatten(-2)
+    index = cells[:, None, None, None, None].expand(b, m, c, 2, 2, -1)       # four: (b, m, c, 2, 2, cells)
+    return four.gather(-1, index).transpose(-1, -2).flatten(-2)              # (b, m, c, 2, 2·k)
 
-# %% ../nbs/24_model.ipynb #2700957a
+# %% ../nbs/24_model.ipynb #f6db1e7e
 def with_sources(
     config:ModelConfig,         # Any model
     sources:Sequence[str]|None, # Input sources to keep; None: all
@@ -130,33 +136,70 @@ def load_weights(
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if own != found:
         odd = sorted(name for name in own.keys() | found.keys() if own.get(name) != found.get(name))
-        raise CheckpointError(f'{where} has {len(odd)} weights that do not fit this model, the first is {odd[0]} with shape '
-                              f'{found.get(odd[0])} in the file and {own.get(odd[0])} in the model; load it with AlphaEarth.load.')
+        first = f'{odd[0]} with shape {found.get(odd[0])} in the file and {own.get(odd[0])} in the model'
+        raise CheckpointError(f'{where} has {len(odd)} weights that do not fit this model, '
+                              f'the first is {first}; load it with AlphaEarth.load.')
     model.load_state_dict(tensors)
 
-# %% ../nbs/24_model.ipynb #b28a235b
-class AlphaEarth(nn.Module):
-    "AlphaEarth Foundations: space-time-precision encoder, period summary, bottleneck, implicit decoders."
+# %% ../nbs/24_model.ipynb #fa159445
+class StoredModel(nn.Module):
+    "A model that can be made by name, counted, saved and loaded."
     def __init__(self,
         config:ModelConfig, # Sources and sizes
     ):
         super().__init__()
-        self.config, width = config, config.embedding_width
-        self.encoder, self.remember, self.summary = Encoder(config), Remember(config), PeriodSummary(config)
-        self.upsample, self.direction = Shuffle(config.summary_width, width), nn.Linear(width, width)
-        self.decoders = nn.ModuleDict({name: Decoder(width, config.decoder_width, len(bands), len(source(name).metadata))
-                                       for name, bands in config.bands.items()})
+        self.config = config
 
     @classmethod
     def preset(cls,
         name:str,                        # 'tiny', 'small', 'base' or 'paper'
         sources:Sequence[str]|None=None, # Input sources; None: all of the preset
-    ) -> 'AlphaEarth':
+    ) -> Self:
         "Make an untrained model of a known size."
         return cls(with_sources(preset(name), sources))
 
+    def count(self) -> dict[str, int]: # Number by name of the part, and 'all'
+        "Count the parameters of each part, and of the whole."
+        parts = {name: sum(p.numel() for p in part.parameters()) for name, part in self.named_children()}
+        return {**parts, 'all': sum(parts.values())}
+
+    def save(self,
+        path:Path|str,        # File to write, ends in .safetensors
+        overwrite:bool=False, # Replace the file if it exists?
+    ) -> None:
+        "Write weights and configuration."
+        about = {'config': to_json(self.config), 'format': 'alphaearth_nb 1'}
+        write_tensors(path, dict(self.state_dict()), about, overwrite)
+
+    @classmethod
+    def load(cls,
+        path:Path|str, # File that `save` wrote
+    ) -> Self:
+        "Read a model that was saved."
+        tensors, about = read_tensors(path)
+        if 'config' not in about:
+            need, fix = 'the weights of a model', 'Use a file that save() wrote.'
+            raise CheckpointError(problem(str(path), sorted(about), need, fix))
+        model = cls(from_json(ModelConfig, about['config']))
+        load_weights(model, tensors, str(path))
+        return model
+
+# %% ../nbs/24_model.ipynb #e54e5c06
+class AlphaEarth(StoredModel):
+    "AlphaEarth Foundations: encoder, period summary, bottleneck, implicit decoders."
+    def __init__(self,
+        config:ModelConfig, # Sources and sizes
+    ):
+        super().__init__(config)
+        width = config.embedding_width
+        self.encoder, self.remember, self.summary = Encoder(config), Remember(config), PeriodSummary(config)
+        self.upsample, self.direction = Shuffle(config.summary_width, width), nn.Linear(width, width)
+        self.decoders = nn.ModuleDict({
+            name: Decoder(width, config.decoder_width, len(bands), len(source(name).metadata))
+            for name, bands in config.bands.items()})
+
     def encode(self,
-        batch:dict[str, SourceBatch],    # Frames by source
+        batch:dict[str, SourceBatch], # Frames by source
     ) -> Encoded:
         "Encode the frames of each row once."
         size = tuple(next(iter(batch.values())).values.shape[-2:])
@@ -164,41 +207,17 @@ class AlphaEarth(nn.Module):
         return Encoded(self.remember(*self.encoder(padded, inside)), size)
 
     def directions(self,
-        encoded:Encoded,                 # From `encode`
-        periods:Tensor,                  # (b, m, 2) float64 days since 1970
-    ) -> Tensor:                         # (b, m, h, w, 64) float32, of any length
-        "Summaries at full resolution, before they are brought to unit length."
+        encoded:Encoded, # From `encode`
+        periods:Tensor,  # (b, m, 2) float64 days since 1970
+    ) -> Tensor:         # (b, m, h, w, 64) float32, of any length
+        "Summarise at full resolution, without bringing the vectors to unit length."
         h, w = encoded.size
         maps = F.gelu(self.upsample(self.summary(encoded.memory, periods)))[:, :, :h, :w]
         return self.direction(maps).float()
 
     def summarize(self,
-        encoded:Encoded,                 # From `encode`
-        periods:Tensor,                  # (b, m, 2) float64 start and end of each valid period, days since 1970
-    ) -> Tensor:                         # (b, m, h, w, 64) float32 unit vectors
-        "Embeddings of each row for any number of valid periods."
+        encoded:Encoded, # From `encode`
+        periods:Tensor,  # (b, m, 2) float64 start and end of each valid period, days since 1970
+    ) -> Tensor:         # (b, m, h, w, 64) float32 unit vectors
+        "Make the embeddings of each row for any number of valid periods."
         return F.normalize(self.directions(encoded, periods), dim=-1)
-
-    def save(self,
-        path:Path|str,                   # File to write, ends in .safetensors
-        overwrite:bool=False,            # Replace the file if it exists?
-    ) -> None:
-        "Write weights and configuration."
-        write_tensors(path, dict(self.state_dict()), {'config': to_json(self.config), 'format': 'alphaearth_nb 1'}, overwrite)
-
-    @classmethod
-    def load(cls,
-        path:Path|str,                   # File that `save` wrote
-    ) -> 'AlphaEarth':
-        "Read a model that was saved."
-        tensors, about = read_tensors(path)
-        if 'config' not in about:
-            raise CheckpointError(problem(str(path), sorted(about), 'the weights of a model', 'Use a file that save() wrote.'))
-        model = cls(from_json(ModelConfig, about['config']))
-        load_weights(model, tensors, str(path))
-        return model
-
-    def count(self) -> dict[str, int]:
-        "Parameters of each part, and of the whole."
-        parts = {name: sum(p.numel() for p in part.parameters()) for name, part in self.named_children()}
-        return {**parts, 'all': sum(parts.values())}

@@ -15,7 +15,7 @@ from .core import ConfigError, problem
 from .periods import CODE_PERIODS_DAYS
 from .sources import SOURCES, STATISTICS_VERSION, source
 
-# %% ../nbs/05_settings.ipynb #7fb31199
+# %% ../nbs/05_settings.ipynb #9f85f600
 @dataclass(frozen=True, kw_only=True)
 class STPConfig:
     "Sizes of the space-time-precision encoder."
@@ -25,7 +25,7 @@ class STPConfig:
     precision_width:int = 128 # channels of the precision operator at 1/2 (paper)
     heads:int = 8             # attention heads (the paper does not say)
     mlp_ratio:int = 4         # hidden width of the attention blocks' MLPs (the paper does not say)
-    exchange_kernel:int = 1   # 1, or 3 for wider mixing at the low resolution of an exchange (the paper does not say)
+    exchange_kernel:int = 1   # 1 or 3, of the exchange between operators (the paper does not say)
 
     def __post_init__(self):
         for name in ('space_width', 'time_width'):
@@ -37,7 +37,7 @@ class STPConfig:
             raise ConfigError(problem('exchange_kernel', self.exchange_kernel, '1 or 3'))
         if self.blocks < 1: raise ConfigError(problem('blocks', self.blocks, 'at least 1'))
 
-# %% ../nbs/05_settings.ipynb #b4ec2ea2
+# %% ../nbs/05_settings.ipynb #5d666d80
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     "A whole AlphaEarth model: sources, encoder, summary, bottleneck, decoders."
@@ -60,8 +60,12 @@ class ModelConfig:
         if self.stp.precision_width % self.summary_heads:
             raise ConfigError(problem('summary_heads', self.summary_heads,
                                       f'a divisor of precision_width={self.stp.precision_width}'))
+        if not self.concentration >= 4*self.embedding_width:
+            raise ConfigError(problem('concentration', self.concentration,
+                                      f'at least 4 x embedding_width={self.embedding_width}',
+                                      f'Try concentration={4*self.embedding_width}.'))
 
-# %% ../nbs/05_settings.ipynb #aeea3b04
+# %% ../nbs/05_settings.ipynb #69e3f392
 AT_HAND = {'sentinel2': ('B02', 'B03', 'B04', 'B08', 'B05', 'B06', 'B07', 'B8A', 'B11', 'B12'),
            'sentinel1': ('VV', 'VH'),
            'landsat': ('B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B10')}
@@ -73,8 +77,8 @@ PRESETS = {
         stp=STPConfig(blocks=6, space_width=128, time_width=64, precision_width=32, heads=4)),
     'base': ModelConfig(name='base', bands=AT_HAND, summary_queries=6, summary_width=256,
         stp=STPConfig(blocks=12, space_width=672, time_width=336, precision_width=96, heads=8)),
-    'paper': ModelConfig(name='paper', bands={name: SOURCES[name].paper_bands for name in AT_HAND}, summary_width=256,
-        stp=STPConfig(exchange_kernel=3))}
+    'paper': ModelConfig(name='paper', bands={name: SOURCES[name].paper_bands for name in AT_HAND},
+        summary_width=256, stp=STPConfig(exchange_kernel=3))}
 
 def preset(
     name:str, # 'tiny', 'small', 'base' or 'paper'
@@ -83,7 +87,7 @@ def preset(
     if name not in PRESETS: raise ConfigError(problem('preset', name, f'one of {tuple(PRESETS)}'))
     return PRESETS[name]
 
-# %% ../nbs/05_settings.ipynb #b1b156b6
+# %% ../nbs/05_settings.ipynb #e0716c55
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     "How a model is trained. Defaults are for minutes on a laptop; the paper's values stand in the comments."
@@ -92,11 +96,11 @@ class TrainingConfig:
     windows:int = 4                  # disjoint windows of a batch (paper: 256 sequences)
     window_px:int = 32               # side of a window (paper: 128)
     frames:int = 16                  # frames of a window, all sources together (paper: 103)
-    frames_share:tuple[float, ...] = (.65, .25, .1) # of Sentinel-2, Sentinel-1, Landsat (paper: 65, 17, 21 of 103)
+    frames_share:tuple[float, ...] = (.65, .25, .1) # Sentinel-2, Sentinel-1, Landsat (paper: 65, 17, 21)
     pixel_share:float = .25          # part of a window's pixels summarised and decoded in a step (paper: all)
     targets:int = 4                  # held-out target frames a source and window (paper: 1)
-    support_days:tuple[float, float] = (200, 486)   # random length of the support period (paper: about a year)
-    period_days:tuple[float, float] = (5, 480)      # random length of a target's valid period, log-uniform (paper: over 4)
+    support_days:tuple[float, float] = (200, 486)   # shortest and longest support (paper: about a year)
+    period_days:tuple[float, float] = (5, 480)      # the same of valid periods, log-uniform (paper: over 4)
     rate:float = 2e-3                # peak learning rate (paper: 1e-4)
     warmup:int = 50                  # steps from 0 to the peak (paper: 1,000), then linear to 0
     weight_decay:float = .01         # of AdamW (the paper says Adam)
@@ -118,18 +122,20 @@ class TrainingConfig:
         if self.precision not in ('auto', 'fp32', 'bf16'):
             raise ConfigError(problem('precision', self.precision, "'auto', 'fp32' or 'bf16'"))
         if self.checkpoint_every % self.log_every:
-            raise ConfigError(problem('checkpoint_every', self.checkpoint_every, f'a multiple of log_every={self.log_every}'))
+            need = f'a multiple of log_every={self.log_every}'
+            raise ConfigError(problem('checkpoint_every', self.checkpoint_every, need))
         if self.steps < 0: raise ConfigError(problem('steps', self.steps, 'zero or more'))
 
-# %% ../nbs/05_settings.ipynb #31e833bd
+# %% ../nbs/05_settings.ipynb #fddb240c
 def to_json(
     config:Any, # One of the configurations of this page
 ) -> str:       # JSON, keys in the order of the fields
     "Write a configuration as plain JSON."
     return json.dumps(dataclasses.asdict(config), indent=1)
 
+# %% ../nbs/05_settings.ipynb #4e189fb9
 def _tuples(value:Any) -> Any:
-    "JSON has lists only; configurations are hashable."
+    "Turn JSON's lists, at any depth, into the tuples that configurations hold."
     if isinstance(value, list): return tuple(map(_tuples, value))
     return {key: _tuples(item) for key, item in value.items()} if isinstance(value, dict) else value
 
@@ -139,11 +145,15 @@ def from_json(
 ) -> Any:      # The configuration
     "Read a configuration and check it."
     try: values = _tuples(json.loads(text))
-    except json.JSONDecodeError as error:
-        raise ConfigError(f'The configuration is no JSON ({error}); use a file that this toolkit wrote.') from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ConfigError(f'The configuration is no JSON ({error}); use a file of this toolkit.') from error
     known = {field.name for field in dataclasses.fields(kind)}
     if not isinstance(values, dict) or set(values) - known:
         found = sorted(set(values) - known) if isinstance(values, dict) else type(values).__name__
-        raise ConfigError(problem(kind.__name__, found, f'settings among {sorted(known)}', 'Update alphaearth_nb.'))
+        need = f'settings among {sorted(known)}'
+        raise ConfigError(problem(kind.__name__, found, need, 'Update alphaearth_nb.'))
     if isinstance(values.get('stp'), dict): values['stp'] = from_json(STPConfig, json.dumps(values['stp']))
-    return kind(**values)
+    try: return kind(**values)
+    except TypeError as error:
+        raise ConfigError(f'{kind.__name__} cannot be made of these settings: {error}; '
+                          'use a file of this toolkit.') from error

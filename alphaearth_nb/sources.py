@@ -35,7 +35,7 @@ class Band:
     transform:str='identity'  # key of TRANSFORMS
     valid_range:tuple[float, float]=(-np.inf, np.inf) # physical; outside is no data
 
-# %% ../nbs/03_sources.ipynb #d617d4f2
+# %% ../nbs/03_sources.ipynb #07e3dcf2
 @dataclass(frozen=True, kw_only=True)
 class Source:
     "A sensor that gives frames: all that the rest of the toolkit has to know about it."
@@ -56,19 +56,24 @@ class Source:
     @property
     def band_names(self) -> tuple[str, ...]: return tuple(band.name for band in self.bands)
 
-    def band(self, name:str) -> Band:
+    def band(self,
+        name:str, # As the provider writes it, for example 'B02'
+    ) -> Band:
+        "Look a band up by name."
         for band in self.bands:
             if band.name == name: return band
         raise ConfigError(problem('band', name, f'one of {self.band_names} of {self.name}'))
 
-# %% ../nbs/03_sources.ipynb #b45e8b2a
+# %% ../nbs/03_sources.ipynb #0805f9f2
 def _log_reflectance(physical:np.ndarray) -> np.ndarray: return np.log1p(np.maximum(physical, 0)*1e4)/10
 def _reflectance(transformed:np.ndarray) -> np.ndarray: return np.expm1(transformed*10)/1e4
 def _identity(values:np.ndarray) -> np.ndarray: return values
 
-TRANSFORMS = {'log_reflectance': (_log_reflectance, _reflectance), 'identity': (_identity, _identity)} # there, back
+TRANSFORMS = {  # there, back
+    'log_reflectance': (_log_reflectance, _reflectance),
+    'identity': (_identity, _identity)}
 
-# %% ../nbs/03_sources.ipynb #0865d10a
+# %% ../nbs/03_sources.ipynb #4154dacc
 def _optical(name:str, title:str, resolution_m:float) -> Band:
     "A reflectance band. Slightly negative values are legal; values over 2 are saturated or broken."
     return Band(name=name, title=title, unit='reflectance', resolution_m=resolution_m,
@@ -78,17 +83,20 @@ SOURCES = {}
 
 SOURCES['sentinel2'] = Source(name='sentinel2', title='Sentinel-2 MSI', bands=(
         _optical('B02', 'blue', 10), _optical('B03', 'green', 10), _optical('B04', 'red', 10),
-        _optical('B08', 'near infrared', 10), _optical('B05', 'red edge 1', 20), _optical('B06', 'red edge 2', 20),
-        _optical('B07', 'red edge 3', 20), _optical('B8A', 'narrow near infrared', 20),
+        _optical('B08', 'near infrared', 10), _optical('B05', 'red edge 1', 20),
+        _optical('B06', 'red edge 2', 20), _optical('B07', 'red edge 3', 20),
+        _optical('B8A', 'narrow near infrared', 20),
         _optical('B11', 'short-wave infrared 1', 20), _optical('B12', 'short-wave infrared 2', 20)),
     products={'l1c': Product(scale=1e-4, no_data=0), 'l2a': Product(scale=1e-4, no_data=0),
-              'l1c-0400': Product(scale=1e-4, offset=-.1, no_data=0), 'l2a-0400': Product(scale=1e-4, offset=-.1, no_data=0)},
+              'l1c-0400': Product(scale=1e-4, offset=-.1, no_data=0),
+              'l2a-0400': Product(scale=1e-4, offset=-.1, no_data=0)},
     paper_bands=('B02', 'B03', 'B04', 'B08', 'B11'), shift_m=20,
     colours=('B04', 'B03', 'B02'), colour_range=(0, .25))
 
-# %% ../nbs/03_sources.ipynb #c1cd1474
+# %% ../nbs/03_sources.ipynb #5ccd73c6
 SOURCES['sentinel1'] = Source(name='sentinel1', title='Sentinel-1 C-band radar', bands=tuple(
-        Band(name=name, title=name, unit='dB', resolution_m=10, valid_range=(-30, 10)) for name in ('VV', 'VH', 'HH', 'HV'))
+        Band(name=name, title=name, unit='dB', resolution_m=10, valid_range=(-30, 10))
+        for name in ('VV', 'VH', 'HH', 'HV'))
         + (Band(name='angle', title='incidence angle', unit='rad', resolution_m=10),),
     products={'db': Product(), 'db-1e4': Product(scale=1e-4, no_data=0)},
     paper_bands=('VV', 'VH', 'HH', 'HV', 'angle'), metadata=('heading_deg', 'inclination_deg'), shift_m=20,
@@ -104,13 +112,14 @@ SOURCES['landsat'] = Source(name='landsat', title='Landsat 8/9 OLI and TIRS', ba
     paper_bands=('B02', 'B03', 'B04', 'B05', 'B06', 'B08', 'B10'), regrid_m=30,
     colours=('B04', 'B03', 'B02'), colour_range=(0, .25))
 
-# %% ../nbs/03_sources.ipynb #54cb9f00
+# %% ../nbs/03_sources.ipynb #d8b4ef58
 def source(
     name:str, # Key of the table, for example 'sentinel2'
 ) -> Source:
     "Look a source up by name."
     if name not in SOURCES:
-        raise ConfigError(problem('source', name, f'one of {tuple(SOURCES)}', 'Add a row to sources.SOURCES for another.'))
+        fix = 'Add a row to sources.SOURCES for another.'
+        raise ConfigError(problem('source', name, f'one of {tuple(SOURCES)}', fix))
     return SOURCES[name]
 
 # %% ../nbs/03_sources.ipynb #f855c3c0
@@ -130,21 +139,22 @@ def to_physical(
     if kind.no_data is not None: missing |= np.asarray(stored) == kind.no_data
     return np.where(missing, np.float32(np.nan), physical)
 
-# %% ../nbs/03_sources.ipynb #27309a01
+# %% ../nbs/03_sources.ipynb #dea78b8e
 STATISTICS_VERSION = 'v1'
 
 @cache
 def statistics(
-    version:str=STATISTICS_VERSION, # Which file
-) -> dict[str, dict[str, tuple[float, float]]]: # {source: {band: (mean, standard deviation)}} after the transform
+    version:str=STATISTICS_VERSION,             # Which file
+) -> dict[str, dict[str, tuple[float, float]]]: # {source: {band: (mean, deviation)}} after the transform
     "Read the statistics that values are standardised with."
     path = files('alphaearth_nb')/'static'/f'statistics_{version}.json'
     if not path.is_file():
-        raise ConfigError(problem('statistics version', version, f'{STATISTICS_VERSION!r}', 'Update alphaearth_nb.'))
+        need = f'{STATISTICS_VERSION!r}'
+        raise ConfigError(problem('statistics version', version, need, 'Update alphaearth_nb.'))
     table = json.loads(path.read_text())['bands']
     return {name: {band: tuple(pair) for band, pair in bands.items()} for name, bands in table.items()}
 
-# %% ../nbs/03_sources.ipynb #ea63081f
+# %% ../nbs/03_sources.ipynb #8103d1ef
 CLIP_SIGMAS = 6.0  # standardised values are clipped here (paper S1)
 
 def _columns(source_name:str, bands:Sequence[str], version:str) -> tuple[np.ndarray, np.ndarray]:
@@ -158,10 +168,11 @@ def standardize(
     source_name:str,                    # Key of the table
     bands:Sequence[str],                # (c,) names of the bands, in order
     version:str=STATISTICS_VERSION,     # Statistics to use
-) -> np.ndarray:                        # (..., c, h, w) float32, about zero mean and unit variance, within ±6; NaN kept
+) -> np.ndarray:                        # (..., c, h, w) float32 about unit variance, within ±6; NaN kept
     "Transform and standardise physical values for the model."
     if physical.shape[-3] != len(bands):
-        raise ShapeError(problem('physical', physical.shape, f'(..., {len(bands)}, h, w) for the bands {tuple(bands)}'))
+        need = f'(..., {len(bands)}, h, w) for the bands {tuple(bands)}'
+        raise ShapeError(problem('physical', physical.shape, need))
     transformed = np.stack([TRANSFORMS[source(source_name).band(name).transform][0](physical[..., i, :, :])
                             for i, name in enumerate(bands)], -3).astype(np.float32)
     mean, deviation = _columns(source_name, bands, version)

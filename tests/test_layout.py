@@ -213,11 +213,12 @@ def test_lessons_assert(page):
 
 
 def _speaks_for_itself(node:ast.AST) -> bool:
-    "Error classes are shown where they are raised, dataclasses by the functions that make them."
+    "Errors are shown where they are raised, records by the functions that make them, accessors by their name."
     if not isinstance(node, ast.ClassDef): return False
     marks = [dotted(mark.func if isinstance(mark, ast.Call) else mark) for mark in node.decorator_list]
     bases = [dotted(base) for base in node.bases]
-    return 'dataclass' in marks or any(base.endswith(('Error', 'Exception')) for base in bases)
+    made = any(mark == 'dataclass' or mark.endswith('_accessor') for mark in marks)
+    return made or any(base.endswith(('Error', 'Exception', 'NamedTuple')) for base in bases)
 
 
 @each_page

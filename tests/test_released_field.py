@@ -23,7 +23,7 @@ UTM = 'EPSG:32616'
 @pytest.fixture(scope='module')
 def released():
     "The released field, opened."
-    if not RELEASED.is_file(): pytest.skip(f'{RELEASED.name} is not here: real data are not part of the repository')
+    if not RELEASED.is_file(): pytest.skip(f'{RELEASED.name} is not here; it is no part of the repository')
     return read_cog(RELEASED, valid='2024')
 
 
@@ -32,7 +32,8 @@ def some_codes(height, width, seed=0):
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     share = np.sin(x/9)*np.cos(y/7)
-    ground = np.stack([share, 1 - share**2], -1) @ rng.normal(size=(2, 64)) + rng.normal(size=(height, width, 64))*.1
+    ground = np.stack([share, 1 - share**2], -1) @ rng.normal(size=(2, 64))
+    ground += rng.normal(size=ground.shape)*.1
     ground[:5, :7] = np.nan
     return np.moveaxis(quantize(ground/np.linalg.norm(ground, axis=-1, keepdims=True)), -1, 0)
 
@@ -70,7 +71,7 @@ def test_written_again_bit_for_bit(released, tmp_path):
 def test_rows_from_the_south_are_turned(released, tmp_path):
     "As the dataset is stored at Source Cooperative: positive y step, pixel-interleaved or not."
     with rasterio.open(RELEASED) as file: profile, codes, affine = file.profile, file.read(), file.transform
-    profile.update(transform=affine*Affine(1, 0, 0, 0, -1, file.height))
+    profile.update(transform=Affine(10, 0, affine.c, 0, 10, affine.f - 1030))
     with rasterio.open(tmp_path/'upward.tif', 'w', **profile) as file:
         assert file.transform.e > 0
         file.write(codes[:, ::-1])
@@ -81,7 +82,7 @@ def test_rows_from_the_south_are_turned(released, tmp_path):
 def test_points_fall_on_the_pixel_that_rasterio_finds(released):
     rng = np.random.default_rng(0)
     with rasterio.open(RELEASED) as file:
-        x, y = file.transform*(rng.uniform(5, 98, 50), rng.uniform(5, 98, 50))
+        x, y = file.transform.c + rng.uniform(50, 980, 50), file.transform.f - rng.uniform(50, 980, 50)
         sampled = np.array(list(file.sample(zip(x, y))), np.int8)
     import geopandas
     points = geopandas.GeoSeries.from_xy(x, y, crs=UTM)
@@ -98,11 +99,26 @@ def directories(path):
         for entry in range(at + 2, at + 2 + 12*count, 12):
             tag, kind, length, value = struct.unpack_from('<HHII', data, entry)
             start = entry + 8 if size[kind]*length <= 4 else value
-            if kind in (3, 4): tags[tag] = struct.unpack_from(f'<{length}{"H" if kind == 3 else "I"}', data, start)
-        found.append({'at': at, 'end': at + 6 + 12*count, 'shape': (tags[257][0], tags[256][0]), 'offsets': tags[324],
-                      'block': (tags[323][0], tags[322][0]), 'planes': tags[284][0], 'reduced': tags.get(254, (0,))[0]})
+            letter = {3: 'H', 4: 'I'}.get(kind)
+            if letter: tags[tag] = struct.unpack_from(f'<{length}{letter}', data, start)
+        found.append({'at': at, 'end': at + 6 + 12*count, 'shape': (tags[257][0], tags[256][0]),
+                      'block': (tags[323][0], tags[322][0]), 'planes': tags[284][0],
+                      'reduced': tags.get(254, (0,))[0], 'offsets': tags[324]})
         at = struct.unpack_from('<I', data, at + 2 + 12*count)[0]
     return found
+
+
+@pytest.fixture(scope='module')
+def written(tmp_path_factory):
+    "Codes and file of a field of a given size, made once."
+    made = {}
+    def write(height, width):
+        if (height, width) not in made:
+            codes, folder = some_codes(height, width), tmp_path_factory.mktemp('field')
+            grid = GeoBox((height, width), Affine(10, 0, 358_380, 0, -10, 4_906_630), UTM)
+            made[height, width] = codes, write_codes(folder/'field.tif', codes, grid, {})
+        return made[height, width]
+    return write
 
 
 @pytest.mark.parametrize('height, width, sizes', [
@@ -110,13 +126,12 @@ def directories(path):
     (700, 600, [(700, 600), (350, 300)]),
     (1100, 60, [(1100, 60), (550, 30), (275, 15)]),
 ])
-def test_layout_of_a_cloud_optimised_file(tmp_path, height, width, sizes):
-    grid = GeoBox((height, width), Affine(10, 0, 358_380, 0, -10, 4_906_630), UTM)
-    path = write_codes(tmp_path/'field.tif', some_codes(height, width), grid, {})
+def test_layout_of_a_cloud_optimised_file(written, height, width, sizes):
+    _, path = written(height, width)
     parts = directories(path)
     assert [part['shape'] for part in parts] == sizes
     assert [part['reduced'] for part in parts] == [0] + [1]*(len(sizes) - 1)
-    assert all(part['block'] == (512, 512) and part['planes'] == 2 for part in parts)      # 2: band after band
+    assert all(part['block'] == (512, 512) and part['planes'] == 2 for part in parts)  # 2: band after band
     assert parts[0]['at'] == 8 and [part['at'] for part in parts] == sorted(part['at'] for part in parts)
     assert max(part['end'] for part in parts) < min(min(part['offsets']) for part in parts)
     for larger, smaller in zip(parts, parts[1:]): assert max(smaller['offsets']) < min(larger['offsets'])
@@ -125,10 +140,8 @@ def test_layout_of_a_cloud_optimised_file(tmp_path, height, width, sizes):
         assert file.profile['compress'] == 'zstd' and file.nodata == NO_DATA and file.descriptions == BANDS
 
 
-def test_overviews_are_directions_of_means(tmp_path):
-    codes = some_codes(700, 600)
-    grid = GeoBox((700, 600), Affine(10, 0, 358_380, 0, -10, 4_906_630), UTM)
-    path = write_codes(tmp_path/'field.tif', codes, grid, {})
+def test_overviews_are_directions_of_means(written):
+    codes, path = written(700, 600)
     with rasterio.open(path, overview_level=0) as file: overview = dequantize(np.moveaxis(file.read(), 0, -1))
     finest = dequantize(np.moveaxis(codes, 0, -1))
     means = np.nanmean(finest[10:].reshape(345, 2, 300, 2, 64), axis=(1, 3))
@@ -144,6 +157,7 @@ import numpy as np
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 from alphaearth_nb.cogs import read_codes
 from alphaearth_nb.core import AlphaEarthError
+from alphaearth_nb.grids import same_grid
 folder, whole = Path(sys.argv[1]), Path(sys.argv[2])
 codes, grid, attrs = read_codes(whole)
 counts = {'refused': 0, 'identical': 0, 'changed': [], 'crashed': []}
@@ -152,11 +166,17 @@ for path in sorted(folder.iterdir()):
     except AlphaEarthError: counts['refused'] += 1
     except BaseException as error: counts['crashed'].append(f'{path.name}: {error!r}')
     else:
-        same = np.array_equal(found, codes) and its_grid == grid and its_attrs == attrs
+        same = np.array_equal(found, codes) and same_grid(its_grid, grid) and its_attrs == attrs
         if same: counts['identical'] += 1
         else: counts['changed'].append(path.name)
 print(json.dumps(counts))
 """
+
+
+def run_child(program, *arguments):
+    "Run a program text in a process of its own."
+    command = [sys.executable, '-c', program, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=500)
 
 
 def damage(data, index, header):
@@ -176,7 +196,7 @@ def test_damaged_files_are_refused_or_unharmed(tmp_path):
     folder = tmp_path/'damaged'
     folder.mkdir()
     for index in range(DAMAGED_COPIES): (folder/f'{index:03d}.tif').write_bytes(damage(data, index, header))
-    child = subprocess.run([sys.executable, '-c', CHILD, str(folder), str(whole)], capture_output=True, text=True, timeout=300)
+    child = run_child(CHILD, folder, whole)
     assert child.returncode == 0, child.stderr[-2000:]
     counts = json.loads(child.stdout)
     assert not counts['crashed'] and not counts['changed'], counts
@@ -196,13 +216,14 @@ vectors = np.random.default_rng(0).normal(size=(100, 100, 64))
 codes = np.moveaxis(quantize(vectors/np.linalg.norm(vectors, axis=-1, keepdims=True)), -1, 0)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-try: write_codes(Path(sys.argv[1])/'field.tif', codes, GeoBox((100, 100), Affine(10, 0, 0, 0, -10, 0), 'EPSG:32616'), {})
+grid = GeoBox((100, 100), Affine(10, 0, 0, 0, -10, 0), 'EPSG:32616')
+try: write_codes(Path(sys.argv[1])/'field.tif', codes, grid, {})
 except WriteError as error: print(error)
 """
 
 
 def test_a_file_that_does_not_fit_leaves_nothing(tmp_path):
-    child = subprocess.run([sys.executable, '-c', LIMITED, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    child = run_child(LIMITED, tmp_path)
     assert child.returncode == 0, child.stderr[-2000:]
     assert 'could not be written' in child.stdout and 'free space' in child.stdout
     assert not list(tmp_path.iterdir())
@@ -220,6 +241,7 @@ def test_other_files_cannot_make_it_look_elsewhere(tmp_path):
     found, its_grid, attrs = read_codes(path)
     assert np.array_equal(found, codes) and its_grid == grid and 'model' not in attrs
     (tmp_path/'remote.tif').write_text(
-        '<VRTDataset rasterXSize="1" rasterYSize="1"><VRTRasterBand dataType="Int8" band="1"><SimpleSource>'
-        '<SourceFilename>/vsicurl/http://127.0.0.1:9/x.tif</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>')
+        '<VRTDataset rasterXSize="1" rasterYSize="1"><VRTRasterBand dataType="Int8" band="1">'
+        '<SimpleSource><SourceFilename>/vsicurl/http://127.0.0.1:9/x.tif</SourceFilename></SimpleSource>'
+        '</VRTRasterBand></VRTDataset>')
     with pytest.raises(FieldError, match='a readable GeoTIFF'): read_codes(tmp_path/'remote.tif')
