@@ -260,7 +260,7 @@ def months_away(
     away = (parts[..., :1] - day).clamp_min(0) + (day - parts[..., 1:]).clamp_min(0)
     return (away/30).float()
 
-# %% ../nbs/21_encoder.ipynb #d1740b5a
+# %% ../nbs/21_encoder.ipynb #e8d64f8b
 class PeriodSummary(nn.Module):
     "Pool the feature maps of all frames for valid periods: attention over time at each position."
     def __init__(self,
@@ -283,15 +283,15 @@ class PeriodSummary(nn.Module):
     ) -> Tensor:          # (b, m, h, w, c) at half resolution
         (b, m, _), (h, w), q, kind = periods.shape, memory.shape, self.queries, memory.key.dtype
         parts = cut_periods(periods, q)
-        query = self.query + self.query_code(self.time_code(parts).flatten(-2).to(kind))  # (b, m, q, d)
-        query = query.view(b, 1, m*q, self.heads, -1).transpose(2, 3)                 # (b, 1, heads, m·q, c)
-        away = months_away(parts, memory.days)[..., None, :]                          # (b, m, q, 1, n)
-        near = (F.softplus(self.slope)[..., None]*away).flatten(1, 2).transpose(1, 2) # (b, heads, m·q, n)
+        query = self.query + self.query_code(self.time_code(parts).flatten(-2).to(kind)) # (b, m, q, d)
+        query = query.view(b, 1, m*q, self.heads, -1).transpose(2, 3)                # (b, 1, heads, m·q, c)
+        away = months_away(parts, memory.days)[..., None, :]                         # (b, m, q, 1, n)
+        near = (F.softplus(self.slope)[..., None]*away).flatten(1, 2).transpose(1, 2)# (b, heads, m·q, n)
         bias = memory.prior[:, None, None] - near
-        score = query @ memory.key.transpose(-1, -2)*query.shape[-1]**-.5             # (b, h·w, heads, m·q, n)
+        score = query @ memory.key.transpose(-1, -2)*query.shape[-1]**-.5            # (b, h·w, heads, m·q, n)
         weight = (score.float() + bias[:, None]).softmax(-1).to(kind)
-        pooled = (weight @ memory.value).permute(0, 3, 1, 2, 4)                       # (b, m·q, h·w, heads, c)
-        pooled = pooled.reshape(b, m, q, h*w, -1).transpose(2, 3)                     # (b, m, h·w, q, d)
-        pooled = pooled.reshape(b, m, h, w, -1)                                       # (b, m, h, w, q·d)
-        code = self.mix_code(self.time_code(periods).flatten(-2).to(kind))            # (b, m, c)
+        pooled = (weight @ memory.value).permute(0, 3, 1, 2, 4)                      # (b, m·q, h·w, heads, c)
+        pooled = pooled.reshape(b, m, q, h*w, -1).transpose(2, 3)                    # (b, m, h·w, q, d)
+        pooled = pooled.reshape(b, m, h, w, -1)                                      # (b, m, h, w, q·d)
+        code = self.mix_code(self.time_code(periods).flatten(-2).to(kind))           # (b, m, c)
         return F.gelu(self.mix(pooled) + code[:, :, None, None])
