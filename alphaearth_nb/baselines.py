@@ -50,7 +50,7 @@ def _radar_mean(frames:FrameSequence, period:Period) -> np.ndarray:
     count = known.sum(0)
     return np.where(count > 0, 10*np.log10(np.maximum(total, 1e-12)/np.maximum(count, 1)), np.nan)
 
-# %% ../nbs/45_baselines.ipynb #991d09f2
+# %% ../nbs/45_baselines.ipynb #eb68d01c
 def composite(
     frames:FrameSequence, # A place
     period:Period|str,    # What to summarise
@@ -63,7 +63,7 @@ def composite(
     if not parts: raise FrameError(problem('sources', frames.sources, 'sentinel2, landsat or sentinel1'))
     found = np.moveaxis(np.concatenate(parts), 0, -1)
     if not np.isfinite(found).any():
-        raise FrameError(problem('period', str(period), f'one with a clear frame; there are frames in {frames.period}'))
+        raise FrameError(problem('period', str(period), f'one with a clear frame, within {frames.period}'))
     return found
 
 # %% ../nbs/45_baselines.ipynb #99c1973f

@@ -19,7 +19,7 @@ from .colours import OKABE_ITO, data_url
 from .core import ConfigError, problem, write_aside
 from .sources import SOURCES
 
-# %% ../nbs/53_report.ipynb #01a9c43e
+# %% ../nbs/53_report.ipynb #ee14651d
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:
     "A picture with its caption."
@@ -35,6 +35,7 @@ class LegendRow:
     labelled:int     # pixels with this label
     mapped:int|None  # pixels of the map; None where there is no map
 
+# %% ../nbs/53_report.ipynb #ab1882e5
 @dataclass(frozen=True, kw_only=True)
 class ScoreRow:
     "The scores of one set of features."
@@ -117,7 +118,7 @@ def utm_zone(
     known = epsg and epsg//100 in (326, 327) and 1 <= zone <= 60
     return f'{zone}{"N" if epsg//100 == 326 else "S"}' if known else ''
 
-# %% ../nbs/53_report.ipynb #1cd50a98
+# %% ../nbs/53_report.ipynb #7ab92372
 def _graticule(columns:Sequence[float], rows:Sequence[float]) -> str:
     "Lines along meridians and parallels; north is up, so latitudes are negative here."
     ends = min(columns), max(columns), -max(rows), -min(rows)
@@ -137,31 +138,37 @@ def locator(
     near = _graticule(range(int(west), int(west) + 7), range(int(south), int(south) + 9))
     corners = (f'<text x="228" y="98">{abs(west):g}° {"EW"[west < 0]}</text>'
                f'<text x="228" y="12" text-anchor="start">{abs(south + 8):g}° {"NS"[south + 8 < 0]}</text>')
-    dots = f'<circle class="here" cx="{lon}" cy="{-lat}" r="6"/>', f'<circle class="here" cx="{lon}" cy="{-lat}" r=".4"/>'
+    dots = [f'<circle class="here" cx="{lon}" cy="{-lat}" r="{radius}"/>' for radius in (6, .4)]
     return ('<svg viewBox="0 0 300 104" role="img" aria-label="Where the place lies">'
             f'<svg x="0" y="2" width="200" height="100" viewBox="-181 -91 362 182">{world}{dots[0]}</svg>'
-            f'<svg x="212" y="16" width="70" height="72" viewBox="{west - .1} {-south - 8.1} 6.2 8.2">{near}{dots[1]}</svg>'
+            f'<svg x="212" y="16" width="70" height="72" viewBox="{west - .1} {-south - 8.1} 6.2 8.2">'
+            f'{near}{dots[1]}</svg>'
             f'{corners}</svg>')
 
-# %% ../nbs/53_report.ipynb #5e3050ae
+# %% ../nbs/53_report.ipynb #267a0306
 def _score(mean:float, spread:float, chance:float) -> str:
     "A cell: percent, spread, bar."
-    bar = f'<span class="bar"><i style="width:{100*mean:.1f}%"></i><u style="left:{100*chance:.1f}%"></u></span>'
-    return f'<td>{100*mean:.0f} <small>± {100*spread:.0f}</small>{bar}</td>'
+    bar = f'<i style="width:{100*mean:.1f}%"></i><u style="left:{100*chance:.1f}%"></u>'
+    return f'<td>{100*mean:.0f} <small>± {100*spread:.0f}</small><span class="bar">{bar}</span></td>'
 
+def _score_row(row:ScoreRow, chance:float) -> str:
+    "A row: name and cells."
+    cells = ''.join(_score(*pair, chance) for pair in zip(row.means, row.spreads))
+    return f'<tr{" class=main" if row.main else ""}><th scope="row">{_text(row.name)}</th>{cells}</tr>'
+
+# %% ../nbs/53_report.ipynb #8807da71
 def score_table(
     scores:Scores, # What to show
 ) -> str:          # HTML
     "Write a score card as a table, and what it means as sentences."
     for row in scores.rows:
         if len(row.means) != len(scores.columns) or len(row.spreads) != len(scores.columns):
-            raise ConfigError(problem(f'scores of {row.name}', len(row.means), f'{len(scores.columns)}, one a column'))
+            need = f'{len(scores.columns)}, one a column'
+            raise ConfigError(problem(f'scores of {row.name}', len(row.means), need))
     head = ''.join(f'<th scope="col">{_text(name)}</th>' for name in ('', *scores.columns))
-    body = ''.join(f'<tr{" class=main" if row.main else ""}><th scope="row">{_text(row.name)}</th>'
-                   + ''.join(_score(*pair, scores.chance) for pair in zip(row.means, row.spreads)) + '</tr>'
-                   for row in scores.rows)
-    first, *others = scores.verdicts or ('',)
-    said = (f'<p class="verdict">{_text(first)}</p>' if first else '') + ''.join(f'<p>{_text(one)}</p>' for one in others)
+    body = ''.join(_score_row(row, scores.chance) for row in scores.rows)
+    kinds = (' class="verdict"', *['']*len(scores.verdicts))
+    said = ''.join(f'<p{kind}>{_text(one)}</p>' for kind, one in zip(kinds, scores.verdicts))
     return (f'<table class="scores"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
             f'{said}<p class="soft"><small>{_text(scores.basis)}</small></p>')
 
@@ -179,7 +186,7 @@ def _nice(high:float) -> float:
     step = 10.0**np.floor(np.log10(max(high, 1e-6)))
     return float(next(step*factor for factor in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step*factor >= high*.999))
 
-# %% ../nbs/53_report.ipynb #72675415
+# %% ../nbs/53_report.ipynb #3f3b7ed4
 def curve(
     title:str,                              # Above the drawing
     steps:Sequence[float],                  # (n,) where the values were taken
@@ -200,9 +207,11 @@ def curve(
         parts.append(f'<polyline class="line" stroke="{colour}" points="{points}"/>'
                      f'<circle cx="{x[-1]:.1f}" cy="{y[name][-1]:.1f}" r="3" fill="{colour}"/>'
                      f'<text x="338" y="{place + 4:.1f}">{_text(name)}</text>')
-    parts.append(f'<text x="34" y="166">step {min(steps):g}</text><text x="330" y="166" text-anchor="end">{last:g}</text>')
+    parts.append('<text x="34" y="166">step 0</text>'
+                 f'<text x="330" y="166" text-anchor="end">{last:g}</text>')
     return f'<svg viewBox="0 0 430 172" role="img" aria-label="{_text(title)}">{"".join(parts)}</svg>'
 
+# %% ../nbs/53_report.ipynb #4476869c
 def learning_curves(
     log:Sequence[Mapping[str, float]], # Lines of a training log
 ) -> str:                              # HTML; '' for an empty log
@@ -210,15 +219,15 @@ def learning_curves(
     if not log: return ''
     steps, start = [line['step'] for line in log], 'reconstruction/'
     names = sorted({name for line in log for name in line if name.startswith(start)})
-    title = {name: SOURCES[key].title.split()[0] if (key := name.removeprefix(start)) in SOURCES else key for name in names}
-    errors = {title[name]: [line.get(name, np.nan) for line in log] for name in names}
+    title = {start + key: row.title.split()[0] for key, row in SOURCES.items()}
+    errors = {title.get(name, name): [line.get(name, np.nan) for line in log] for name in names}
     drawn = [curve('Reconstruction error by source (lower is better)', steps, errors)] if errors else []
     if all('effective_rank' in line for line in log):
         ranks = {'rank': [line['effective_rank'] for line in log]}
         drawn.append(curve('Directions in use, of 64 (1 would be a collapse)', steps, ranks))
     return f'<div class="curves">{"".join(drawn)}</div>'
 
-# %% ../nbs/53_report.ipynb #d38d7932
+# %% ../nbs/53_report.ipynb #e435ba33
 def _section(title:str, body:str, kind:str='') -> str:
     "A part with its heading; nothing where there is no body."
     return f'<section class="{kind}"><h2>{_text(title)}</h2>{body}</section>' if body else ''
@@ -229,15 +238,17 @@ def _header(report:Report) -> str:
     place = where_text(report.bounds) + (f' · UTM zone {zone}' if zone else '')
     return (f'<header><div><h1>{_text(report.title)}</h1><p class="lead">{_text(report.lead)}</p>'
             f'<p class="soft">{" · ".join(map(_text, report.facts))}</p></div>'
-            f'<figure class="locator">{locator(report.bounds, report.epsg)}<figcaption>{_text(place)}</figcaption>'
-            '</figure></header>')
+            f'<figure class="locator">{locator(report.bounds, report.epsg)}'
+            f'<figcaption>{_text(place)}</figcaption></figure></header>')
 
 def _made(details:Sequence[tuple[str, str]]) -> str:
     "How it was made, folded."
-    rows = ''.join(f'<tr><th scope="row">{_text(name)}</th><td>{_text(value)}</td></tr>' for name, value in details)
-    return f'<details><summary>How it was made</summary><table class="made">{rows}</table></details>' if rows else ''
+    rows = ''.join(f'<tr><th scope="row">{_text(name)}</th><td>{_text(value)}</td></tr>'
+                   for name, value in details)
+    table = f'<table class="made">{rows}</table>'
+    return f'<details><summary>How it was made</summary>{table}</details>' if rows else ''
 
-# %% ../nbs/53_report.ipynb #703c2f9d
+# %% ../nbs/53_report.ipynb #f48e3685
 def build_report(
     report:Report, # What to show
 ) -> str:          # A whole page of HTML
@@ -245,19 +256,21 @@ def build_report(
     style = files('alphaearth_nb').joinpath('static/report.css').read_text(encoding='utf-8')
     if report.scores: scores = score_table(report.scores)
     else: scores = f'<p>{_text(report.no_scores)}</p>' if report.no_scores else ''
-    seasons = (f'<p>{_text(report.season_note)}</p>' if report.season_note else '') + _row(report.seasons, 'season')
+    said = f'<p>{_text(report.season_note)}</p>' if report.season_note else ''
     notes = ''.join(f'<li>{_text(note)}</li>' for note in report.notes)
     parts = (_header(report), _row(report.pictures), _legend(report.legend),
              _section('What a few labels can tell', scores),
-             _section('Any period at once', seasons) if report.seasons else '',
+             _section('Any period at once', said + _row(report.seasons, 'season')) if report.seasons else '',
              _section('How it learned', learning_curves(report.log), 'learn'),
              _section('What is missing', f'<ul>{notes}</ul>' if notes else ''),
-             _made(report.details), f'<footer>{_text(report.attribution)}</footer>' if report.attribution else '')
+             _made(report.details),
+             f'<footer>{_text(report.attribution)}</footer>' if report.attribution else '')
     return ('<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f'<title>{_text(report.title)}</title>\n<style>\n{style}</style></head>\n<body><main>\n'
             + '\n'.join(part for part in parts if part) + '\n</main></body></html>\n')
 
+# %% ../nbs/53_report.ipynb #db8df3b9
 def write_report(
     path:Path|str,        # New file, ends in .html
     report:Report,        # What to show

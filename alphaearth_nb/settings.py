@@ -87,7 +87,7 @@ def preset(
     if name not in PRESETS: raise ConfigError(problem('preset', name, f'one of {tuple(PRESETS)}'))
     return PRESETS[name]
 
-# %% ../nbs/05_settings.ipynb #e0716c55
+# %% ../nbs/05_settings.ipynb #2e1a2c9b
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     "How a model is trained. Defaults are for minutes on a laptop; the paper's values stand in the comments."
@@ -100,13 +100,14 @@ class TrainingConfig:
     pixel_share:float = .25          # part of a window's pixels summarised and decoded in a step (paper: all)
     targets:int = 4                  # held-out target frames a source and window (paper: 1)
     support_days:tuple[float, float] = (200, 486)   # shortest and longest support (paper: about a year)
-    period_days:tuple[float, float] = (5, 480)      # the same of valid periods, log-uniform (paper: over 4)
+    period_days:tuple[float, float] = (5, 400)      # the same of valid periods, log-uniform (paper: over 4)
     rate:float = 2e-3                # peak learning rate (paper: 1e-4)
+    encoder_rate:float = .1          # rate of all before the decoders, as a share of theirs (paper: 1)
     warmup:int = 50                  # steps from 0 to the peak (paper: 1,000), then linear to 0
     weight_decay:float = .01         # of AdamW (the paper says Adam)
     clip:float = 1.0                 # largest norm of the gradient (the paper does not say)
     reconstruction:float = 1.0       # weight a (paper)
-    uniformity:float = .02           # weight b (paper: .05; .005 was best in its sweep)
+    uniformity:float = .005          # weight b (paper: .05; .005 was best in its sweep)
     consistency:float = .02          # weight c (paper)
     student_every:int = 4            # a student pass each so many steps, weighted up to match (paper: 1)
     whiten:bool = True               # start from a whitened bottleneck (see `training`)
