@@ -5,18 +5,26 @@
 # %% auto #0
 __all__ = ['Size', 'Flags', 'DEMO_STEPS', 'DEMO_FILES', 'COMMANDS', 'DESCRIPTION', 'train', 'embed', 'info', 'demo', 'main']
 
-# %% ../nbs/60_cli.ipynb #3db6d698
+# %% ../nbs/60_cli.ipynb #f776cff7
+import contextlib
+import inspect
+import io
 import json
+import os
+import re
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from .core import AlphaEarthError, CheckpointError, FileExists, WriteError, problem, sha256
+from alphaearth_nb.core import (
+    AlphaEarthError, CheckpointError, ConfigError, FileExists, WriteError, problem, sha256,
+)
 from .settings import TrainingConfig, preset, to_json
 
 # %% ../nbs/60_cli.ipynb #bdfdfe58
@@ -62,7 +70,7 @@ def _open_model(path:Path) -> 'AlphaEarth':
                                       'Repeat the aenb train that made it; it goes on where it stopped.'))
     return AlphaEarth.load(file)
 
-# %% ../nbs/60_cli.ipynb #d4b7e42a
+# %% ../nbs/60_cli.ipynb #9c81f45b
 def train(
     data:Positional[tuple[str, ...]], # Places: folders, .zarr stores, or 'synthetic'
     out:Path,                         # Folder of the run; a run that is there goes on
@@ -74,6 +82,7 @@ def train(
     from alphaearth_nb.checkpoints import checkpoints
     from alphaearth_nb.places import open_frames
     from alphaearth_nb.training import train as run_training
+    if not data: raise ConfigError(problem('DATA', 'missing', 'one place or more', 'For example: synthetic.'))
     places = [open_frames(place) for place in data]
     for place in places: print(place, flush=True)
     old = [*checkpoints(out), *(path for path in (out/'log.jsonl', out/'model.safetensors') if path.exists())]
@@ -222,7 +231,7 @@ def _fields(run:object, untrained:'AlphaEarth', frames:'FrameSequence', period:o
             for model, part in progress(wanted, 'embedding')]
     return {'field': made[0], 'untrained': made[1], 'seasons': tuple(made[2:])}
 
-# %% ../nbs/60_cli.ipynb #fa834f89
+# %% ../nbs/60_cli.ipynb #0109ae9f
 def _details(run:object, field:object, command:str) -> list[tuple[str, str]]:
     "How a field was made, for the folded part of the report."
     import platform
@@ -238,7 +247,7 @@ def _details(run:object, field:object, command:str) -> list[tuple[str, str]]:
     size = f'{model.config.name}, {model.count()["all"]:,} parameters, for {", ".join(model.config.bands)}'
     return [('Command', command), ('Seed', str(config.seed)), ('Model', size),
             ('Training', f'{config.steps} steps{loss}, precision {run.precision}; {config.windows} windows '
-                         f'of {config.window_px} px with {config.frames} frames a step, rate {config.rate:g}'),
+                         f'of {config.window_px} px with {config.frames} frames, rate {config.rate:g}'),
             ('Not the defaults', changed or 'none'),
             ('Periods', f'describes {field.attrs["valid_period"]}, from frames of {support}'),
             ('Versions', f'alphaearth_nb {__version__}, Python {platform.python_version()}, '
@@ -296,19 +305,47 @@ def demo(
     again = f'aenb embed {out/"model.safetensors"} {data} --period {_short(chosen)[:4]}-06 --out june.tif'
     _conclude(report, f'open {out/"report.html"} in a browser; then try: {again}')
 
-# %% ../nbs/60_cli.ipynb #6fd401b6
+# %% ../nbs/60_cli.ipynb #18e365c9
 COMMANDS = {'demo': demo, 'train': train, 'embed': embed, 'info': info}
 DESCRIPTION = 'Embedding fields from satellite frames: train, embed a place for any period, probe, report.'
 
+def _later(command:Callable) -> Callable:
+    "The same command, to be parsed now and run later; the words behind its parameters become help."
+    @wraps(command)
+    def parsed(*values:object, **named:object) -> Callable: return lambda: command(*values, **named)
+    head = inspect.getsource(command).partition(') ->')[0]
+    lines = [f'    {name}: {words}' for name, words in re.findall(r'^    (\w+):[^#\n]*# (.+)$', head, re.M)]
+    parsed.__signature__ = inspect.signature(command)
+    del parsed.__wrapped__                     # else the parser would read the command's own docstring
+    parsed.__doc__ = '\n'.join([command.__doc__ or '', '', *(['Args:', *lines] if lines else [])])
+    return parsed
+
+def _parse(arguments:Sequence[str]|None) -> Callable:
+    "Read the words of a call; a setting that cannot work is told in this toolkit's words."
+    from tyro.extras import subcommand_cli_from_dict
+    commands, said = {name: _later(command) for name, command in COMMANDS.items()}, io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return subcommand_cli_from_dict(commands, prog='aenb', description=DESCRIPTION, args=arguments)
+    except SystemExit as stop:
+        error = stop
+        while error and not isinstance(error, AlphaEarthError): error = error.__context__
+        if error: raise error from None
+        sys.stderr.write(said.getvalue())
+        raise
+
+# %% ../nbs/60_cli.ipynb #ba23e744
 def main(
     arguments:Sequence[str]|None=None, # What stands behind `aenb`; None: the words of the command line
 ) -> int:                              # Exit code
     "Run the command `aenb`."
-    from tyro.extras import subcommand_cli_from_dict
-    try: subcommand_cli_from_dict(COMMANDS, prog='aenb', description=DESCRIPTION, args=arguments)
+    try: _parse(arguments)()
     except AlphaEarthError as error:
         print(f'aenb: {" ".join(str(error).split())}', file=sys.stderr)
         return 2
+    except BrokenPipeError:                    # aenb info … | head: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print('aenb: stopped', file=sys.stderr)
         return 130

@@ -6,7 +6,7 @@
 __all__ = ['TOO_EASY', 'ALL_RIGHT', 'best_year', 'true_colour', 'frames_hash', 'attribution', 'Walk', 'Judged', 'judge_place',
            'place_report', 'place_metrics']
 
-# %% ../nbs/55_place_report.ipynb #7e4210c5
+# %% ../nbs/55_place_report.ipynb #95d32b5f
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,8 +19,8 @@ from .core import FrameError, LabelError, problem
 from .frames import FrameSequence
 from .grids import grid_bounds_lonlat
 from alphaearth_nb.judgement import (
-    FIELD, MEDIAN, TRIAL_WORDS, UNTRAINED, FewLabels, _differences, _listed, _mean, map_few_labels, other_verdicts,
-    score_place, training_verdict,
+    FIELD, MEDIAN, TRIAL_WORDS, UNTRAINED, FewLabels, _differences, _listed, _mean, map_few_labels,
+    other_verdicts, score_place, training_verdict,
 )
 from .label_maps import label_map
 from .periods import Period

@@ -248,7 +248,7 @@ def _made(details:Sequence[tuple[str, str]]) -> str:
     table = f'<table class="made">{rows}</table>'
     return f'<details><summary>How it was made</summary>{table}</details>' if rows else ''
 
-# %% ../nbs/53_report.ipynb #f48e3685
+# %% ../nbs/53_report.ipynb #e6901c53
 def build_report(
     report:Report, # What to show
 ) -> str:          # A whole page of HTML
@@ -257,10 +257,11 @@ def build_report(
     if report.scores: scores = score_table(report.scores)
     else: scores = f'<p>{_text(report.no_scores)}</p>' if report.no_scores else ''
     said = f'<p>{_text(report.season_note)}</p>' if report.season_note else ''
+    seasons = said + _row(report.seasons, 'season')
     notes = ''.join(f'<li>{_text(note)}</li>' for note in report.notes)
     parts = (_header(report), _row(report.pictures), _legend(report.legend),
              _section('What a few labels can tell', scores),
-             _section('Any period at once', said + _row(report.seasons, 'season')) if report.seasons else '',
+             _section('Any period at once', seasons, 'any-period') if report.seasons else '',
              _section('How it learned', learning_curves(report.log), 'learn'),
              _section('What is missing', f'<ul>{notes}</ul>' if notes else ''),
              _made(report.details),

@@ -274,7 +274,7 @@ class Run:
 
     def _repr_html_(self) -> str: return f'<p>{html.escape(repr(self))}</p>'
 
-# %% ../nbs/33_training.ipynb #c6bf8ce3
+# %% ../nbs/33_training.ipynb #462e7439
 def _identity(model:AlphaEarth, places:Sequence[Place], config:TrainingConfig) -> dict[str, str]:
     "What has to be the same for a run to go on."
     seen = {f'place {i}': {'name': place.name, 'size': place.size, 'days': place.days,
@@ -289,7 +289,7 @@ def _start(model:AlphaEarth, places:Sequence[Place], config:TrainingConfig, fold
     if folder: clear_leftovers(folder)
     found = resume(folder, model, optimizer, about) if folder else None
     if found: return found[0], {**about, 'precision': found[1]['precision']}
-    if config.whiten and config.steps: whiten(model, places, config)
+    if config.whiten: whiten(model, places, config)
     if precision == 'auto' and config.steps:
         first = to_device(draw_batch(places, model.config, config, 0), next(model.parameters()).device)
         precision = choose_precision(model, first, config)
