@@ -88,7 +88,7 @@ def _reordered(frames:SourceFrames, bands:tuple[str, ...]) -> SourceFrames:
     if source(frames.source).bands_alike and frames.valid_pixels.shape[1] == 1: valid = frames.valid_pixels
     return dataclasses.replace(frames, bands=bands, values=values, bands_present=there, valid_pixels=valid)
 
-# %% ../nbs/09_readers.ipynb #7d147e9d
+# %% ../nbs/09_readers.ipynb #4fba3e3a
 def make_frames(
     source_name:str,                    # Key of the table of sources
     bands:Sequence[str],                # (c,) names of the bands
@@ -101,8 +101,6 @@ def make_frames(
     times = np.atleast_1d(to_ms(times))
     if len(times) != len(values):
         raise ShapeError(problem('times', times.shape, f'({len(values)},), one a frame'))
-    if (times == np.iinfo(np.int64).min).any():
-        raise FrameError(problem(f'a time of {source_name}', 'NaT', 'a date', 'Leave it out.'))
     order = np.argsort(times, kind='stable')
     values = np.asarray(values, np.float32)[order]
     finite = np.isfinite(values)

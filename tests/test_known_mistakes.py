@@ -1,6 +1,6 @@
 """Mistakes that earlier open implementations made, as properties of the whole model.
 
-Each of them passed a test of shapes and finite numbers. The pages have lessons for the parts; here they are put
+Each passed a test of shapes and finite numbers. The pages have lessons for the parts; here they are put
 together: untrained weights, made loud so that every operator takes part.
 """
 import itertools
@@ -53,7 +53,7 @@ def made(h:int=32, w:int=32, n:int=6, seed:int=0) -> dict[str, SourceBatch]:
     def part(count:int, bands:int) -> SourceBatch:
         days = 17_500 + 200*torch.rand(1, count, generator=generator, dtype=torch.float64).sort()[0]
         return SourceBatch(torch.randn(1, count, bands, h, w, generator=generator), days,
-                           torch.ones(1, count, dtype=torch.bool), torch.ones(1, count, bands, dtype=torch.bool))
+                           torch.ones(1, count).bool(), torch.ones(1, count, bands).bool())
     return {'sentinel2': part(n, 3), 'sentinel1': part(n - 2, 2)}
 
 
@@ -97,7 +97,8 @@ def test_absent_bands_say_nothing(model, content):
     plain = embedded(model, changed(batch, 'sentinel1', bands_present=there, values=values))
     values = values.clone()
     values[:, :, 1] = content
-    assert torch.equal(embedded(model, changed(batch, 'sentinel1', bands_present=there, values=values)), plain)
+    assert torch.equal(embedded(model, changed(batch, 'sentinel1', bands_present=there,
+                                                    values=values)), plain)
     assert not torch.allclose(plain, embedded(model, batch), atol=1e-3)
 
 
@@ -205,7 +206,7 @@ def test_values_do_not_depend_on_what_else_is_in_the_picture(frames):
 # ---- the losses
 
 def test_uniformity_compares_rows_not_pixels(model, frames):
-    "Rolling over pixels paired neighbours: four constant pictures scored .997 instead of what strangers have."
+    "Rolling over pixels paired neighbours: four constant pictures scored .997, not what strangers have."
     batch = draw_batch([prepare(frames, SMALL)], SMALL, TRAINING, 0)
     def flat(part): return replace(part, values=part.values.nanmean((-1, -2), keepdim=True).nan_to_num()
                                    .expand_as(part.values) + torch.arange(4.)[:, None, None, None, None])
@@ -242,7 +243,8 @@ def test_the_noise_reaches_the_decoders(model, frames):
 
 
 @settings(max_examples=25)
-@given(seed=st.integers(0, 2**31), windows=st.integers(2, 6), count=st.integers(2, 40), targets=st.integers(1, 5))
+@given(seed=st.integers(0, 2**31), windows=st.integers(2, 6), count=st.integers(2, 40),
+       targets=st.integers(1, 5))
 def test_targets_are_held_out(frames, seed, windows, count, targets):
     "The target stayed among the inputs, which is the task of copying."
     config = replace(TRAINING, seed=seed, windows=windows, frames=count, targets=targets, consistency=.1,

@@ -213,7 +213,7 @@ def test_lessons_assert(page):
 
 
 def _speaks_for_itself(node:ast.AST) -> bool:
-    "Errors are shown where they are raised, records by the functions that make them, accessors by their name."
+    "Errors are shown where they are raised, records by what makes them, accessors by their name."
     if not isinstance(node, ast.ClassDef): return False
     marks = [dotted(mark.func if isinstance(mark, ast.Call) else mark) for mark in node.decorator_list]
     bases = [dotted(base) for base in node.bases]

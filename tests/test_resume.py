@@ -35,9 +35,9 @@ small = ModelConfig(name='resume', decoder_width=16, summary_width=16, summary_q
     stp=STPConfig(blocks=1, space_width=32, time_width=16, precision_width=16, heads=2))
 config = TrainingConfig(steps={STEPS}, windows=2, window_px=16, frames=6, targets=1, support_days=(60, 100),
     rate=5e-3, warmup=4, uniformity=.05, consistency=.02, student_every=2, log_every=1,
-    checkpoint_every={EVERY}, precision='auto')
+    checkpoint_every={EVERY}, precision='fp32')  # 'auto' may choose otherwise in the other run
 frames = synthetic_place(size_px=32, days=120)
-torch.optim.AdamW([torch.zeros(1, requires_grad=True)], fused=True).step()  # loads what forks would load again
+torch.optim.AdamW([torch.zeros(1, requires_grad=True)], fused=True).step()  # forks would load it
 
 def die_at_save(moment, count):
     "Kill this process around the count-th renaming of a checkpoint."
@@ -161,7 +161,7 @@ def test_killed_runs_end_with_the_same_bits(server, uninterrupted, tmp_path):
 def test_a_damaged_newest_checkpoint_costs_one_interval(server, uninterrupted, tmp_path):
     "The one before it serves, and the end is the same."
     folder, (whole, _) = tmp_path/'run', uninterrupted
-    assert server.run(folder, 'after', 5)[0] == -signal.SIGKILL    # after the checkpoints of steps 0, 4, 8, 12, 16
+    assert server.run(folder, 'after', 5)[0] == -signal.SIGKILL    # after steps 0, 4, 8, 12, 16
     assert saved(folder)[-1] == 4*EVERY
     newest = folder/f'checkpoint-{4*EVERY:07d}.safetensors'
     content = bytearray(newest.read_bytes())

@@ -1,8 +1,8 @@
 """Encoder, forward and training step: patches a second and peak memory, as a share of the bf16 matmul rate.
 
-A patch is 128 × 128 px with 16 frames. The share counts the multiplications and additions that the whole model does
-(projectors, blocks, one summary at full resolution; in training also the decoders), as torch's own counter sees them;
-attention on a CPU is not counted by it and left out, so the shares are a little low.
+A patch is 128 × 128 px with 16 frames. The share counts the multiplications and additions of the whole model
+(projectors, blocks, one summary at full resolution; in training also the decoders) as torch's counter sees
+them. It does not see attention on a CPU, which is left out, so the shares are a little low.
 """
 import subprocess
 import sys
@@ -56,7 +56,8 @@ def main(preset:str, what:str) -> None:
     memory, calibration = peak_memory_mb(), matmul('bf16')
     measured = measure(work, calibration, runs=RUNS, warmup=1)
     name, gflop = f'{preset} {what}, T = 16, {SIDE} px, bf16', counter.get_total_flops()/1e9
-    figure(name, 'patches/s', measured.rates(1), measured.shares(gflop), f'of {calibration.name}, {gflop:.1f} GFLOP')
+    to = f'of {calibration.name}, {gflop:.1f} GFLOP'
+    figure(name, 'patches/s', measured.rates(1), measured.shares(gflop), to)
     figure(f'{name}, peak memory of the process', 'MB', [memory])
     figure_of_calibration(calibration, measured)
 
@@ -65,4 +66,5 @@ if __name__ == '__main__':
     if len(sys.argv) > 1: main(*sys.argv[1:])
     else:
         for preset in ('tiny', 'small'):
-            for what in ('forward', 'training step'): subprocess.run([sys.executable, __file__, preset, what], check=True)
+            for what in ('forward', 'training step'):
+                subprocess.run([sys.executable, __file__, preset, what], check=True)
