@@ -118,7 +118,7 @@ def logged(folder) -> list[tuple[int, str]]:
 
 @pytest.fixture(scope='module')
 def uninterrupted(server, tmp_path_factory):
-    "A run from beginning to end, and the precision it chose."
+    "A run from beginning to end, and the seconds it took."
     folder = tmp_path_factory.mktemp('uninterrupted')
     code, took_s = server.run(folder)
     assert code == 0
