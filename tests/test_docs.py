@@ -83,7 +83,8 @@ def check_return(node:ast.AST, comments:dict, fault:Faults) -> None:
     if node.returns is None: return fault(node.name, 'no return type')
     name = node.returns.value if isinstance(node.returns, ast.Constant) else dotted(node.returns)
     says_it_all = name is None or re.fullmatch('(?!Tensor|Any)[A-Z][A-Za-z]+', name)
-    if not says_it_all and node.returns.end_lineno not in comments: fault(node.name, 'no docment of a return')
+    if not says_it_all and node.returns.end_lineno not in comments:
+        fault(node.name, 'no docment of the return')
 
 
 def check_function(node:ast.AST, comments:dict, fault:Faults) -> None:
