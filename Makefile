@@ -2,12 +2,14 @@
 #
 # Variables:  PYTHON         interpreter that makes .venv                     (python3)
 #             DATA, OUT      what `make demo` opens and where it writes       (synthetic, demo)
+#             ARGS           more words for the demo, for example --overwrite  ()
 #             TORCH_BACKEND  torch to install: cpu, or auto for the GPU found (cpu)
 #             UV_FIND_LINKS  folder of wheels to take torch from instead      (what pip is set to)
 #             WORKERS        processes that tests run in                      (2)
 PYTHON ?= python3
 DATA ?= synthetic
 OUT ?= demo
+ARGS ?=
 TORCH_BACKEND ?= cpu
 WORKERS ?= 2
 BIN := .venv/bin
@@ -55,7 +57,7 @@ lab: .venv/.ok ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab nbs
 
 demo: .venv/.core ## train, embed, probe and report: make demo DATA=path OUT=folder
-	$(BIN)/aenb demo --data $(DATA) --out $(OUT)
+	$(BIN)/aenb demo --data $(DATA) --out $(OUT) $(ARGS)
 
 bench: .venv/.ok ## run every benchmark; prints one table, writes bench.json
 	$(BIN)/python tests/bench/run_all.py --out bench.json
