@@ -14,6 +14,7 @@ import hashlib
 import importlib
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -89,7 +90,8 @@ def progress(
 ) -> Iterable:            # A tqdm bar, to iterate over
     "Go through items with a progress bar."
     from tqdm.auto import tqdm
-    return tqdm(items, desc=what, total=total, disable=quiet, leave=False, mininterval=.5, dynamic_ncols=True)
+    pause_s = .5 if sys.stderr is None or sys.stderr.isatty() or 'ipykernel' in sys.modules else 20
+    return tqdm(items, desc=what, total=total, disable=quiet, leave=False, mininterval=pause_s, dynamic_ncols=True)
 
 # %% ../nbs/00_core.ipynb #b4a8a885
 def cache_dir() -> Path: # Folder; may not exist yet

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .core import CheckpointError, ConfigError, problem, write_aside
+from .core import CheckpointError, ConfigError, WriteError, problem, write_aside
 from .decoders import Decoder
 from .encoder import Encoder, Inside, Memory, PeriodSummary, Remember, SourceBatch
 from .layers import Shuffle
@@ -35,6 +35,17 @@ def _digest(tensors:dict[str, Tensor], about:dict[str, str]) -> str:
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
+def _sort_texts(path:Path) -> None:
+    "Put the texts of a safetensors file in order, which differs from run to run, so that equal files are equal."
+    with open(path, 'r+b') as file:
+        length = int.from_bytes(file.read(8), 'little')
+        head = json.loads(file.read(length))
+        head['__metadata__'] = dict(sorted(head.get('__metadata__', {}).items()))
+        text = json.dumps(head, separators=(',', ':'), ensure_ascii=False).encode().ljust(length)
+        if len(text) != length: return                 # another version's spelling: as good, only not in order
+        file.seek(8)
+        file.write(text)
+
 def write_tensors(
     path:Path|str,             # File to write, ends in .safetensors
     tensors:dict[str, Tensor], # What to write
@@ -42,10 +53,14 @@ def write_tensors(
     overwrite:bool=False,      # Replace the file if it exists?
 ) -> None:
     "Write tensors and texts with their SHA-256, aside first."
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with write_aside(path, overwrite) as aside:
-        save_file(tensors, aside, metadata={**about, 'sha256': _digest(tensors, about)})
+        try: save_file(tensors, aside, metadata={**about, 'sha256': _digest(tensors, about)})
+        except SafetensorError as error:
+            raise WriteError(f'{path} could not be written: {error}; free space or choose another folder.') from error
+        _sort_texts(aside)
 
 # %% ../nbs/24_model.ipynb #2ac7833b
 LARGEST_FILE = 1 << 36  # bytes (64 GiB); a larger file is refused before it is opened

@@ -116,6 +116,9 @@ class TrainingConfig:
     log_every:int = 20               # steps between lines of the log
 
     def __post_init__(self):
+        for name, least in (('steps', 0), ('seed', 0), ('log_every', 1)):
+            value = getattr(self, name)
+            if value < least: raise ConfigError(problem(name, value, f'at least {least}'))
         if self.window_px < 16 or self.window_px % 16:
             raise ConfigError(problem('window_px', self.window_px, 'a multiple of 16', 'Try window_px=32.'))
         if self.windows < 2:
@@ -125,7 +128,6 @@ class TrainingConfig:
         if self.checkpoint_every % self.log_every:
             need = f'a multiple of log_every={self.log_every}'
             raise ConfigError(problem('checkpoint_every', self.checkpoint_every, need))
-        if self.steps < 0: raise ConfigError(problem('steps', self.steps, 'zero or more'))
 
 # %% ../nbs/05_settings.ipynb #fddb240c
 def to_json(
