@@ -6,7 +6,7 @@
 __all__ = ['FIELD', 'UNTRAINED', 'MEDIAN', 'SEASONS', 'POSITION', 'TRIAL_WORDS', 'FewLabels', 'map_few_labels', 'score_place',
            'training_verdict', 'other_verdicts']
 
-# %% ../nbs/54_judgement.ipynb #d3b2bc02
+# %% ../nbs/54_judgement.ipynb #054ce4de
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,10 +16,12 @@ import xarray as xr
 from .baselines import annual_median, coordinates, seasonal_medians
 from .core import LabelError, problem
 from .frames import FrameSequence
+from .intervals import Paired, ScoreCard
 from .label_maps import LabelMap, draw_shots, label_map
+from .parcels import parcels
 from .periods import Period
 from .probes import Probe, fit_probe, score_features
-from .splits import Paired, ScoreCard, parcel_splits, parcels, split_seed
+from .splits import parcel_splits, split_seed
 
 # %% ../nbs/54_judgement.ipynb #6a4bd926
 @dataclass(frozen=True, kw_only=True, eq=False)

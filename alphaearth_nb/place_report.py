@@ -6,7 +6,7 @@
 __all__ = ['TOO_EASY', 'ALL_RIGHT', 'best_year', 'true_colour', 'frames_hash', 'attribution', 'Walk', 'Judged', 'judge_place',
            'place_report', 'place_metrics']
 
-# %% ../nbs/55_place_report.ipynb #95d32b5f
+# %% ../nbs/55_place_report.ipynb #ae97d564
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,11 +22,11 @@ from alphaearth_nb.judgement import (
     FIELD, MEDIAN, TRIAL_WORDS, UNTRAINED, FewLabels, _differences, _listed, _mean, map_few_labels,
     other_verdicts, score_place, training_verdict,
 )
+from .intervals import ScoreCard
 from .label_maps import label_map
 from .periods import Period
 from .report import LegendRow, Picture, Report, ScoreRow, Scores
 from .sources import SOURCES, source
-from .splits import ScoreCard
 
 # %% ../nbs/55_place_report.ipynb #d6b50fea
 def best_year(

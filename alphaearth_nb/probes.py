@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KINDS', 'PREDICTORS', 'score_features', 'score_field', 'Probe', 'fit_probe']
 
-# %% ../nbs/42_probes.ipynb #45095cef
+# %% ../nbs/42_probes.ipynb #93e1edfa
 import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,10 @@ import xarray as xr
 
 import alphaearth_nb.fields  # registers `.aef`
 from .core import ConfigError, FieldError, LabelError, ShapeError, problem
+from .intervals import ScoreCard, balanced_accuracy
 from .label_maps import LabelMap, label_map
-from alphaearth_nb.splits import (
-    TRIALS, Parcels, ScoreCard, Split, _fingerprint, balanced_accuracy, block_splits, parcel_splits, parcels,
-    trial_plan,
-)
+from .parcels import Parcels, parcels
+from .splits import TRIALS, Split, block_splits, fingerprint, parcel_splits, trial_plan
 
 # %% ../nbs/42_probes.ipynb #2f76d6bc
 class _Linear:
@@ -123,7 +122,7 @@ def _maker(
     raise ConfigError(problem('kind', kind, f'one of {KINDS} or a scikit-learn classifier',
                               'For example GaussianNB().'))
 
-# %% ../nbs/42_probes.ipynb #8024d884
+# %% ../nbs/42_probes.ipynb #4f826eb1
 def _scores(
     pixels:np.ndarray,      # (n_px, d) float64
     truth:np.ndarray,       # (n_px,) int classes
@@ -141,31 +140,36 @@ def _scores(
     return {trial: {name: tuple(float(np.mean(each)) for each in row.values()) for name, row in rows.items()}
             for trial, rows in found.items()}
 
-# %% ../nbs/42_probes.ipynb #3990b8b5
+def _basis(splits:Sequence[Split], rule:str) -> dict:
+    "Say on a card what its numbers rest on."
+    splits_id, distinct = fingerprint(splits)
+    return dict(splits_id=splits_id, distinct=distinct, rule=rule or getattr(splits, 'rule', ''),
+                notes=getattr(splits, 'notes', ()), ratio=float(np.mean([split.ratio for split in splits])))
+
+# %% ../nbs/42_probes.ipynb #a85a3f7c
 def score_features(
-    features:Mapping[str, np.ndarray],      # {name: (n_px, d) or (h, w, d)} float
-    parcels:Parcels,                        # Parcels, and so the classes, of the place
-    splits:Sequence[Split],                 # From `parcel_splits` or `block_splits`
+    features:Mapping[str, np.ndarray],      # {name: (n, d) or (h, w, d)} float
+    labels:Parcels|np.ndarray,              # Parcels, or classes of any shape; 0 none
+    splits:Sequence[Split],                 # From any rule of the page on splits
     seed:int=0,                             # The same seed draws the same pixels
     draws:int=20,                           # Draws of 1 and 10 shots, averaged inside a split
     predictors:Sequence|Mapping=PREDICTORS, # Kinds, or {name: kind or scikit-learn classifier}
-    rule:str='whole parcels',               # What a split keeps together, for the card
+    rule:str='',                            # What a split keeps together; '': as the splits say
 ) -> dict[str, ScoreCard]:                  # One card for each set of features
     "Score sets of features on the same pixels, without training beyond the probes."
-    truth, used = parcels.class_id.ravel(), np.any([split.train | split.test for split in splits], 0).ravel()
+    truth = np.ravel(getattr(labels, 'class_id', labels))
+    used = np.any([split.train | split.test for split in splits], 0).ravel()
     classes = tuple(int(one) for one in np.unique(truth[used]))
     predictors = predictors if isinstance(predictors, Mapping) else {kind: kind for kind in predictors}
-    splits_id, distinct = _fingerprint(splits)
-    basis = dict(classes=classes, splits_id=splits_id, distinct=distinct, rule=rule,
-                 ratio=float(np.mean([split.ratio for split in splits])))
-    plan, cards = trial_plan(truth, classes, splits, seed, draws), {}
+    plan, cards, basis = trial_plan(truth, classes, splits, seed, draws), {}, _basis(splits, rule)
     for name, values in features.items():
         pixels = np.asarray(values, np.float64).reshape(-1, np.shape(values)[-1])
         if len(pixels) != len(truth) or not np.isfinite(pixels[used]).all():
             found = f'{len(pixels)} pixels, {np.isfinite(pixels).all(1).sum()} with data'
             raise FieldError(problem(f'features[{name!r}]', found, f'{len(truth)} with data at all parcels',
                                      'Give parcels() the valid pixels of all features.'))
-        cards[name] = ScoreCard(name=name, scores=_scores(pixels, truth, classes, plan, predictors), **basis)
+        cards[name] = ScoreCard(name=name, scores=_scores(pixels, truth, classes, plan, predictors),
+                                classes=classes, **basis)
     return cards
 
 # %% ../nbs/42_probes.ipynb #40a49b25
@@ -191,7 +195,7 @@ def _parcels_of(labels:LabelMap, valid:np.ndarray) -> Parcels:
         info[one] = {'parcels_px': sorted(sizes.tolist()), 'how': 'polygons'}
     return Parcels(ids=ids, class_id=usable.class_id, info=info)
 
-# %% ../nbs/42_probes.ipynb #a5856b36
+# %% ../nbs/42_probes.ipynb #3cf83b75
 def score_field(
     field:object,                           # A field (band, y, x), or an array (h, w, d) of features
     labels:object,                          # Anything `label_map` reads
@@ -205,11 +209,10 @@ def score_field(
     "Score a field against labels at 1, 10 and at most 300 shots, with whole parcels held out."
     values = _vectors(field)
     found = _parcels_of(label_map(labels, field), np.isfinite(values).all(-1))
-    rules = {'parcel': (parcel_splits, 'whole parcels'), 'block': (block_splits, 'blocks that cut parcels')}
+    rules = {'parcel': parcel_splits, 'block': block_splits}
     if rule not in rules: raise ConfigError(problem('rule', rule, f'one of {tuple(rules)}'))
-    split, words = rules[rule]
-    dealt = split(found, splits, seed)
-    return score_features({name: values}, found, dealt, seed, draws, predictors, words)[name]
+    dealt = rules[rule](found, splits, seed)
+    return score_features({name: values}, found, dealt, seed, draws, predictors)[name]
 
 # %% ../nbs/42_probes.ipynb #ad61959f
 @dataclass(frozen=True, kw_only=True, eq=False)
