@@ -2,7 +2,8 @@
 #
 # Variables:  PYTHON         interpreter that makes .venv                     (python3)
 #             DATA, OUT      what `make demo` opens and where it writes       (synthetic, demo)
-#             ARGS           more words for the demo, for example --overwrite  ()
+#             ARGS           more words for the demo, for example --overwrite,
+#                            or for torture, for example --anew               ()
 #             TORCH_BACKEND  torch to install: cpu, or auto for the GPU found (cpu)
 #             UV_FIND_LINKS  folder of wheels to take torch from instead      (what pip is set to)
 #             WORKERS        processes that tests run in                      (2)
@@ -13,8 +14,9 @@ ARGS ?=
 TORCH_BACKEND ?= cpu
 WORKERS ?= 2
 BIN := .venv/bin
+COMMA := ,
 
-.PHONY: help venv test lab demo bench export clean-check readme dist
+.PHONY: help venv test torture lab demo bench export clean-check readme tutorials docs dist
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -45,6 +47,9 @@ endef
 .venv/.ok: .venv/.core
 	$(call install,.[dev])
 
+.venv/.docs: .venv/.ok
+	$(call install,.[dev$(COMMA)docs])
+
 venv: .venv/.ok ## make .venv with the library and all that development needs
 
 test: .venv/.ok ## run the pages (nbdev_test), then the tests of tests/ (pytest)
@@ -52,6 +57,9 @@ test: .venv/.ok ## run the pages (nbdev_test), then the tests of tests/ (pytest)
 	$(BIN)/nbdev_test --n_workers $(WORKERS) || status=1; \
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile || status=1; \
 	exit $$status
+
+torture: .venv/.ok ## make every known mistake and require its test to fail; kill training fifty times
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/torture.py --kills --workers $(WORKERS) $(ARGS)
 
 lab: .venv/.ok ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab nbs
@@ -78,7 +86,14 @@ clean-check: .venv/.ok ## check that export and clean change no file
 readme: .venv/.ok ## write README.md from nbs/index.ipynb
 	$(BIN)/python tests/readme.py
 
-dist: .venv/.ok ## build the wheel and the source archive and check them
+tutorials: .venv/.ok ## write the cells for Colab into every tutorial
+	$(BIN)/python tests/tutorial_cells.py
+
+docs: .venv/.docs ## build the site in _docs, strictly, and check its links and what it loads
+	WORKERS=$(WORKERS) OMP_NUM_THREADS=1 $(BIN)/python tests/build_site.py
+
+dist: .venv/.ok ## build wheel and source archive, check them, try the wheel in an empty environment
 	rm -rf dist
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
+	AENB_DIST=dist $(BIN)/pytest -q tests/test_package.py
