@@ -13,6 +13,7 @@ if TYPE_CHECKING: # for editors, which do not run __getattr__
     from .periods import Period
     from .places import open_field, open_frames
     from .probes import fit_probe
+    from .release import released
     from .report import build_report
     from .training import train
 
@@ -25,6 +26,7 @@ _PAGES = { # public name: page (module) that defines it
     'fit_probe': 'probes',
     'open_field': 'places',
     'open_frames': 'places',
+    'released': 'release',
     'train': 'training',
 }
 __all__ = ['__version__', *_PAGES]
