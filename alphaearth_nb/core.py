@@ -91,7 +91,8 @@ def progress(
     "Go through items with a progress bar."
     from tqdm.auto import tqdm
     pause_s = .5 if sys.stderr is None or sys.stderr.isatty() or 'ipykernel' in sys.modules else 20
-    return tqdm(items, desc=what, total=total, disable=quiet, leave=False, mininterval=pause_s, dynamic_ncols=True)
+    return tqdm(items, desc=what, total=total, disable=quiet, leave=False, mininterval=pause_s,
+                dynamic_ncols=True)
 
 # %% ../nbs/00_core.ipynb #b4a8a885
 def cache_dir() -> Path: # Folder; may not exist yet

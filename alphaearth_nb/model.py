@@ -36,16 +36,17 @@ def _digest(tensors:dict[str, Tensor], about:dict[str, str]) -> str:
     return digest.hexdigest()
 
 def _sort_texts(path:Path) -> None:
-    "Put the texts of a safetensors file in order, which differs from run to run, so that equal files are equal."
+    "Put the texts of a safetensors file in order, which differs from run to run otherwise."
     with open(path, 'r+b') as file:
         length = int.from_bytes(file.read(8), 'little')
         head = json.loads(file.read(length))
         head['__metadata__'] = dict(sorted(head.get('__metadata__', {}).items()))
         text = json.dumps(head, separators=(',', ':'), ensure_ascii=False).encode().ljust(length)
-        if len(text) != length: return                 # another version's spelling: as good, only not in order
+        if len(text) != length: return          # another version's spelling: as good, only not in order
         file.seek(8)
         file.write(text)
 
+# %% ../nbs/24_model.ipynb #7be1c0de
 def write_tensors(
     path:Path|str,             # File to write, ends in .safetensors
     tensors:dict[str, Tensor], # What to write
@@ -59,7 +60,7 @@ def write_tensors(
     with write_aside(path, overwrite) as aside:
         try: save_file(tensors, aside, metadata={**about, 'sha256': _digest(tensors, about)})
         except SafetensorError as error:
-            raise WriteError(f'{path} could not be written: {error}; free space or choose another folder.') from error
+            raise WriteError(f'{path} could not be written: {error}; free space on the disk.') from error
         _sort_texts(aside)
 
 # %% ../nbs/24_model.ipynb #2ac7833b

@@ -45,9 +45,8 @@ class Cell:
 
     @cached_property
     def tree(self) -> ast.Module:
-        "Syntax tree; lines of magic (% and !) are left out."
-        lines = ['' if line.lstrip().startswith(('%', '!')) else line for line in self.source.splitlines()]
-        return ast.parse('\n'.join(lines))
+        "Syntax tree; lines of magic (% and !) do nothing in it."
+        return ast.parse(re.sub(r'^([ \t]*)[%!].*', r'\1pass', self.source, flags=re.M))
 
     def __str__(self) -> str:
         first = next(iter(self.body), '')
