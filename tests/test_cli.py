@@ -202,7 +202,7 @@ def test_labels_outside_the_grid(tmp_path):
 
 def test_settings_that_cannot_work(place, tmp_path):
     assert 'multiple of 16' in refused('train', place, '--out', tmp_path/'run', '--window-px', '20')
-    assert 'zero or more' in refused('demo', '--out', tmp_path/'out', '--steps', '-1')
+    assert 'at least 0' in refused('demo', '--out', tmp_path/'out', '--steps', '-1')
     assert 'period' in refused('demo', '--data', place, '--out', tmp_path/'out', '--period', 'summer')
     assert empty(tmp_path)
 
