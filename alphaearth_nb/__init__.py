@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING: # for editors, which do not run __getattr__
+    from .agreement import compare
     from .frames import FrameSequence
     from .inference import embed
     from .model import AlphaEarth
@@ -22,6 +23,7 @@ _PAGES = { # public name: page (module) that defines it
     'FrameSequence': 'frames',
     'Period': 'periods',
     'build_report': 'report',
+    'compare': 'agreement',
     'embed': 'inference',
     'fit_probe': 'probes',
     'open_field': 'places',
