@@ -1,9 +1,12 @@
-"""A small model in which every operator matters, and frames for it: shared by the tests of known mistakes."""
+"""A small model in which every operator matters, frames for it, and fixtures of both for known mistakes."""
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
+from hypothesis import strategies as st
 
+from alphaearth_nb.batches import Place, prepare
 from alphaearth_nb.encoder import SourceBatch
 from alphaearth_nb.frames import FrameSequence
 from alphaearth_nb.layers import Up
@@ -20,6 +23,8 @@ TRAINING = TrainingConfig(windows=4, window_px=16, frames=8, targets=2, support_
 WITH_STUDENT = replace(TRAINING, reconstruction=1., consistency=.1, student_every=1)
 SPRING = torch.tensor([[[17_600., 17_630.]]], dtype=torch.float64)  # days since 1970
 ROUNDING = 2e-5
+
+seeds = st.integers(0, 2**31)
 
 
 def loud_model(local:bool=False) -> AlphaEarth:
@@ -87,3 +92,15 @@ def padded(part:SourceBatch, count:int) -> SourceBatch:
     "Frames that are absent behind those that are there, up to a number."
     more = count - part.days.shape[1]
     return mapped(part, lambda array: torch.cat([array, array.new_zeros(1, more, *array.shape[2:])], 1))
+
+
+@pytest.fixture(scope='module')
+def model() -> AlphaEarth: return loud_model()
+
+
+@pytest.fixture(scope='module')
+def frames() -> FrameSequence: return incomplete_place()
+
+
+@pytest.fixture(scope='module')
+def place(frames) -> Place: return prepare(frames, SMALL)

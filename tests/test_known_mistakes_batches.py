@@ -12,32 +12,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_model import (ROUNDING, SMALL, TRAINING, WITH_STUDENT, embedded, incomplete_place, loud_model,
-                         mapped)
+from small_model import (ROUNDING, SMALL, TRAINING, WITH_STUDENT, embedded, frames, mapped, model, place,
+                         seeds)
 
 from alphaearth_nb import training
-from alphaearth_nb.batches import SAME_OVERPASS_DAYS, Batch, Place, draw_batch, drop, prepare
-from alphaearth_nb.frames import FrameSequence
+from alphaearth_nb.batches import SAME_OVERPASS_DAYS, Batch, draw_batch, drop, prepare
 from alphaearth_nb.model import AlphaEarth
 from alphaearth_nb.periods import DAY_MS
 from alphaearth_nb.training import step_generator, step_loss
 
 ANGLES = ('heading_deg', 'inclination_deg')  # of radar, that decoders are told
-
-seeds = st.integers(0, 2**31)
-
-
-@pytest.fixture(scope='module')
-def model() -> AlphaEarth: return loud_model()
-
-
-@pytest.fixture(scope='module')
-def frames() -> FrameSequence: return incomplete_place()
-
-
-@pytest.fixture(scope='module')
-def place(frames) -> Place: return prepare(frames, SMALL)
-
 
 # ---- targets and their periods
 

@@ -11,32 +11,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_model import SMALL, TRAINING, WITH_STUDENT, embedded, incomplete_place, loud_model, made, unit
+from small_model import (SMALL, TRAINING, WITH_STUDENT, embedded, frames, loud_model, made, model, place,
+                         seeds, unit)
 
 from alphaearth_nb import training
-from alphaearth_nb.batches import Batch, Place, draw_batch, prepare
+from alphaearth_nb.batches import Batch, draw_batch
 from alphaearth_nb.codes import dequantize, quantize
-from alphaearth_nb.frames import FrameSequence
 from alphaearth_nb.losses import reconstruction, uniformity
 from alphaearth_nb.model import AlphaEarth
 from alphaearth_nb.settings import PRESETS
 from alphaearth_nb.training import learning_rate, step_generator, step_loss, train
 from alphaearth_nb.vmf import sample_tangent
-
-seeds = st.integers(0, 2**31)
-
-
-@pytest.fixture(scope='module')
-def model() -> AlphaEarth: return loud_model()
-
-
-@pytest.fixture(scope='module')
-def frames() -> FrameSequence: return incomplete_place()
-
-
-@pytest.fixture(scope='module')
-def place(frames) -> Place: return prepare(frames, SMALL)
-
 
 # ---- uniformity
 
