@@ -248,6 +248,14 @@ def test_everything_fits_into_json():
     assert said['worst'] == found.worst() and any('2023' in note for note in said['notes'])
 
 
+@pytest.mark.parametrize('other, said', [('2024', ()), ('2023', ('The valid periods differ',))])
+def test_periods_are_spoken_of_only_where_they_differ(other, said):
+    found = compare(field(ground(0)), field(ground(1), valid=other), draws=20)
+    notes = [note for note in found.notes if 'period' in note]
+    assert len(notes) == len(said)
+    assert all(note.startswith(start) for note, start in zip(notes, said))
+
+
 def test_names_are_data():
     found = compare(field(ground(0), model='<script>alert(1)</script>'), field(ground(1)), draws=20)
     assert '<script' not in found._repr_html_() and '&lt;script' in found._repr_html_()
