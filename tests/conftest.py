@@ -5,6 +5,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from browser import chromium, jupyter, lab, session  # noqa: F401  (fixtures)
 from pages import ROOT
 
 SHARED_DATA = ROOT.parent/'shared'/'data'
