@@ -8,11 +8,15 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False
 if TYPE_CHECKING: # for editors, which do not run __getattr__
     from .agreement import compare
+    from .compare_map import CompareMap
     from .frames import FrameSequence
     from .inference import embed
+    from .maps import add_field
     from .model import AlphaEarth
     from .periods import Period
     from .places import open_field, open_frames
+    from .plots import plot_compare, plot_probe
+    from .probe_map import ProbeMap
     from .probes import fit_probe
     from .release import released
     from .report import build_report
@@ -20,14 +24,19 @@ if TYPE_CHECKING: # for editors, which do not run __getattr__
 
 _PAGES = { # public name: page (module) that defines it
     'AlphaEarth': 'model',
+    'CompareMap': 'compare_map',
     'FrameSequence': 'frames',
     'Period': 'periods',
+    'ProbeMap': 'probe_map',
+    'add_field': 'maps',
     'build_report': 'report',
     'compare': 'agreement',
     'embed': 'inference',
     'fit_probe': 'probes',
     'open_field': 'places',
     'open_frames': 'places',
+    'plot_compare': 'plots',
+    'plot_probe': 'plots',
     'released': 'release',
     'train': 'training',
 }

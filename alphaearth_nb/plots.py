@@ -27,6 +27,15 @@ from .periods import parse_period
 from .probes import Probe
 from .release import ATTRIBUTION
 
+# %% ../nbs/57_plots.ipynb #54fc9920
+def _png(figure:'matplotlib.figure.Figure') -> bytes:
+    "Draw a figure for a notebook, in 256 colours, which take a third of the bytes."
+    from PIL import Image
+    drawn, file = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format='png', dpi=96)
+    Image.open(drawn).convert('RGB').quantize(256, dither=Image.Dither.NONE).save(file, 'png', optimize=True)
+    return file.getvalue()
+
 # %% ../nbs/57_plots.ipynb #7932d437
 WIDTH_IN = 7.2                          # of a page, in inches
 INK, FAINT = '#222222', '#6b6b6b'
@@ -41,14 +50,6 @@ def _name(words:object, letters:int=34) -> str:
     "Make one short line of a name."
     line = ' '.join(str(words).split())
     return line if len(line) <= letters else line[:letters - 1] + '…'
-
-def _png(figure:'matplotlib.figure.Figure') -> bytes:
-    "Draw a figure for a notebook, in 256 colours: a third of the bytes, and no eye sees it."
-    from PIL import Image
-    drawn, file = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format='png', dpi=96)
-    Image.open(drawn).convert('RGB').quantize(256, dither=Image.Dither.NONE).save(file, 'png', optimize=True)
-    return file.getvalue()
 
 def _page(height_in:float, title:str|None) -> 'matplotlib.figure.Figure':
     "Make an empty figure that belongs to nobody else."

@@ -171,6 +171,7 @@ class Kernel:
 def _text(message:dict) -> str:
     "Text of an output message."
     content = message['content']
+    if message['msg_type'] == 'display_data': return ''   # geemap shows a stylesheet after every cell
     return content.get('text') or content.get('data', {}).get('text/plain', '')
 
 

@@ -42,7 +42,7 @@ def _target(target:str, title:str) -> str:
         homes = {library.name: library.path for library in library_pages()}
         known = page[1] in homes and (page[2] or '')[1:] in {'', *_names_of(PROCESSED/homes[page[1]].name)}
         return '../'*title.count('/') + f'{homes[page[1]].stem}.md{page[2] or ""}' if known else ''
-    if re.match(r'[a-z]+:|#', target): return target
+    if re.match(r'[a-z]+:|#', target) or target.endswith('.png'): return target   # as in nbs/
     path, hash_sign, anchor = target.partition('#')
     file = os.path.normpath(NBS.relative_to(ROOT)/Path(title).parent/path)
     if path.endswith('.ipynb'): return path.removesuffix('.ipynb') + '.md' + hash_sign + anchor
@@ -149,6 +149,7 @@ def write_sources(folder:Path) -> None:
         for name, content in files.items(): (folder/name).write_bytes(content)
     for name, copy in BESIDE.items(): shutil.copy(ROOT/name, folder/copy)
     shutil.copy(NBS/'site.css', folder/'site.css')
+    shutil.copytree(NBS/'images', folder/'images')
     places = {'docs_dir': str(folder), 'site_dir': str(SITE)}
     own = {'INHERIT': str(NBS/'mkdocs.yml'), **places, 'nav': navigation()}
     (folder.parent/'mkdocs.yml').write_text(yaml.safe_dump(own, sort_keys=False), encoding='utf-8')

@@ -35,6 +35,7 @@ def test_nothing_is_asked_of_others():
     ('[x](../LICENSE)', 'index.ipynb', f'[x]({HOME}/blob/main/LICENSE)'),
     ('[there](https://arxiv.org/abs/1)', 'index.ipynb', '[there](https://arxiv.org/abs/1)'),
     ('`[a](b.ipynb)`', 'index.ipynb', '`[a](b.ipynb)`'),
+    ('![map](../images/map.png)', 'tutorials/x.ipynb', '![map](../images/map.png)'),
     ('[![Open in Colab](https://x/b.svg)](https://y)', 'tutorials/x.ipynb', '[Open in Colab](https://y)')])
 def test_links_lead_on(text, title, wanted): assert build_site.words(text, title) == wanted
 

@@ -1,0 +1,89 @@
+// Parts of the panel of ProbeMap: what is shown, and what to label next.
+import {make} from './dom.js';
+
+export function picturesPart(probe) {
+  const get = (name) => probe.model.get(name),
+    fields = get('names');
+  const press = (name, value, words) =>
+    make(
+      'button',
+      {
+        'aria-pressed': String(get(name) === value),
+        'data-focus': `${name} ${value}`,
+        'data-value': value,
+        onclick: () => probe.set(name, value),
+      },
+      words,
+    );
+  return make(
+    'div',
+    {},
+    make(
+      'div',
+      {class: 'aenb-row'},
+      make(
+        'div',
+        {class: 'aenb-switch', role: 'group', 'aria-label': 'Picture'},
+        ...get('pictures').map((one) => press('shown', one, one)),
+      ),
+      make(
+        'button',
+        {
+          'data-focus': 'keys',
+          title: 'Keys',
+          onclick: () => {
+            probe.help = !probe.help;
+            probe.refresh();
+          },
+        },
+        '?',
+      ),
+    ),
+    make(
+      'div',
+      {class: 'aenb-row'},
+      fields.length < 2
+        ? null
+        : make(
+            'select',
+            {
+              'aria-label': 'Field',
+              'data-focus': 'field',
+              class: 'aenb-grow',
+              onchange: (event) => probe.set('field', event.target.value),
+            },
+            ...fields.map((one) => make('option', {value: one, selected: one === get('field')}, one)),
+          ),
+      make(
+        'label',
+        {},
+        'opacity',
+        make('input', {
+          type: 'range',
+          min: 0,
+          max: 1,
+          step: 0.05,
+          value: get('opacity'),
+          'data-focus': 'opacity',
+          oninput: (event) => probe.set('opacity', +event.target.value),
+        }),
+      ),
+    ),
+  );
+}
+
+export function nextPart(probe) {
+  const next = probe.model.get('suggestion');
+  if (next.lon === undefined) return null;
+  return make(
+    'div',
+    {class: 'aenb-next'},
+    make('h4', {}, 'Label next'),
+    make(
+      'div',
+      {class: 'aenb-row'},
+      make('span', {class: 'aenb-grow'}, next.reason),
+      make('button', {'data-focus': 'next', onclick: () => probe.visit()}, 'go there'),
+    ),
+  );
+}
