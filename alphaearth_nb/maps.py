@@ -86,13 +86,14 @@ def look_at(
     "Move a map so that a place is seen."
     map.center, map.zoom = zoom_to(bounds)
 
-# %% ../nbs/52_maps.ipynb #a019b53b
+# %% ../nbs/52_maps.ipynb #de7f5c11
 def field_name(
     field:xr.DataArray|Path|str, # Field, or its file
 ) -> str:                        # As text, not as HTML
     "Name a field for people: its model or dataset, and its valid period."
     if not isinstance(field, xr.DataArray): return Path(field).stem
     dataset = f'{field.attrs.get("dataset", "")} {field.attrs.get("version", "")}'.strip()
+    if 'SATELLITE_EMBEDDING' in dataset: dataset = 'released'     # its full name is wider than a panel
     period = str(field.attrs.get('valid_period', ''))
     years = re.fullmatch(r'(\d{4})-01-01/(\d{4})-01-01', period)
     if years and int(years[2]) == int(years[1]) + 1: period = years[1]

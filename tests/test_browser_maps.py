@@ -324,6 +324,7 @@ def test_an_image_of_earth_engine_beside_a_field(lab):
     )
     lab.wait(PAINTED.format(1))
     assert float(lab.run('print(m.agreement.procrustes_cosine)')) > 0.99
+    lab.page.locator('.leaflet-container').first.scroll_into_view_if_needed()
     lab.page.mouse.click(*place(lab, 0.6, 0.6))
     lab.until("m.inspected.get('cosine', 0) > .99")
     lab.screenshot('geemap')

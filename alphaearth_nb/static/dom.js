@@ -3,6 +3,8 @@
 /** An element; children are elements or texts, properties that begin with 'on' are listeners. */
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
+  // Notebook 7 takes keys before the page does, unless the very element that has the focus says not to.
+  if (['button', 'input', 'select', 'textarea'].includes(tag)) element.dataset.lmSuppressShortcuts = 'true';
   for (const [name, value] of Object.entries(properties)) {
     if (value === undefined || value === null || value === false) continue;
     if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
