@@ -272,7 +272,7 @@ def _probe(live:_Engine, name:str) -> Probe:
                  class_names={one: state.names.get(one, f'class {one}') for one in classes}, notes=(note,),
                  counts={one: int((target == one).sum()) for one in classes}, identity=_identity(identity))
 
-# %% ../nbs/49_live.ipynb #19e99cd4
+# %% ../nbs/49_live.ipynb #c8e8a2b2
 class _Tiled(_Engine):
     "What is asked for what is in view."
     def tile(self,
@@ -283,7 +283,9 @@ class _Tiled(_Engine):
     ) -> tuple[np.ndarray, np.ndarray]: # (65536,) uint8 class or number, 255 no data; uint8 how sure
         "Predict a tile of the map."
         state, name = self.state, self._named(name)
-        return answer(state, name, self.tiles[name].codes(z, x, y))
+        drawn = self.tiles[name].draw(lambda codes: np.stack(answer(state, name, codes), 1), z, x, y)
+        best, sure = np.ascontiguousarray(drawn.T)
+        return best, np.where(best == 255, np.uint8(0), sure)
 
     def disagreement(self,
         a:str,       # One field

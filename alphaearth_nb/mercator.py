@@ -6,11 +6,12 @@
 __all__ = ['TILE', 'EARTH_M', 'HALF_M', 'TOP_LAT', 'EDGE_POINTS', 'STEP_PX', 'NEAR_PX', 'MARGIN_PX', 'LIMIT_BYTES', 'MOST_ZOOM',
            'MOST_TILES', 'pixel_m', 'field_pixel_m', 'field_places', 'FieldTiles', 'mercator_picture']
 
-# %% ../nbs/47_mercator.ipynb #e17aff2d
+# %% ../nbs/47_mercator.ipynb #3223dd44
 import functools
 import math
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -150,7 +151,7 @@ def field_places(
 LIMIT_BYTES = 512*2**20       # codes of tiles that are kept: 128 tiles, a screen is about 16
 MOST_ZOOM, MOST_TILES = 22, 65_536
 
-# %% ../nbs/47_mercator.ipynb #03013038
+# %% ../nbs/47_mercator.ipynb #0c011652
 class FieldTiles:
     "The pixels of a field, tile by tile."
     def __init__(self,
@@ -186,9 +187,14 @@ class FieldTiles:
         "Warp something that lies on the grid of the field to a tile."
         return _take(self.grid, values, *_tile_edges(zoom, column, row), (TILE, TILE), fill)
 
+    def draw(self, ask:Callable, zoom:int, column:int, row:int, fill:int=255) -> np.ndarray: # (65536, ...)
+        "Draw a tile from what `ask` says of codes (64, n), once for each pixel of the field that is shown."
+        return _drawn(ask, *_kept(self, ('shown', zoom, column, row)), fill)
+
     def picture(self, zoom:int, column:int, row:int, basis:ColourBasis) -> np.ndarray: # (256, 256, 4) uint8
         "Draw a tile in the colours of a basis."
-        return _coloured(self.codes(zoom, column, row), basis).reshape(TILE, TILE, 4)
+        drawn = self.draw(lambda codes: _coloured(codes, basis), zoom, column, row, 0)
+        return drawn.reshape(TILE, TILE, 4)
 
 # %% ../nbs/47_mercator.ipynb #5a117911
 def _tile_edges(zoom:int, column:int, row:int) -> tuple[float, float, float]:
@@ -295,17 +301,41 @@ def _read_tile(tiles:FieldTiles, zoom:int, column:int, row:int) -> np.ndarray:
     in_pieces(lambda first, stop: run_kernel(_fetch, planes, under, found, first, stop), TILE*TILE)
     return found
 
-# %% ../nbs/47_mercator.ipynb #cf3e539b
-def _kept(tiles:FieldTiles, name:tuple[int, int, int]) -> np.ndarray:
-    "Give the codes of a tile, from memory if they are still there."
+# %% ../nbs/47_mercator.ipynb #2646cad4
+def _shown(tiles:FieldTiles, zoom:int, column:int, row:int) -> tuple[np.ndarray, np.ndarray]:
+    "Codes (64, n) that a tile shows, each pixel once, and which one where (65536,); -1 is outside."
+    places = field_places(tiles.grid, *_tile_edges(zoom, column, row), (TILE, TILE))
+    inside, rows, columns = _under(tiles.grid, places)
+    if not inside.any(): return np.full((len(BANDS), 1), NO_DATA, np.int8), np.full(TILE*TILE, -1, np.int32)
+    (top, bottom), (left, right) = ((each[inside].min(), each[inside].max() + 1) for each in (rows, columns))
+    if (bottom - top)*(right - left) > TILE*TILE:     # the tile shows some of the pixels only
+        return _kept(tiles, (zoom, column, row)), np.arange(TILE*TILE, dtype=np.int32)
+    codes = tiles.pixels.window(slice(int(top), int(bottom)), slice(int(left), int(right)))
+    under = np.where(inside, (rows - top)*(right - left) + columns - left, -1).astype(np.int32)
+    return np.ascontiguousarray(codes).reshape(len(codes), -1), under.ravel()
+
+def _drawn(ask:Callable, codes:np.ndarray, under:np.ndarray, fill:int) -> np.ndarray:
+    "Ask about pixels, and put the answers, bytes or (n, ...), where a tile shows them."
+    values = ask(codes)
+    if isinstance(values, bytes): values = np.frombuffer(values, np.uint8)
+    outside = np.full((1, *values.shape[1:]), fill, values.dtype)
+    return np.concatenate([values, outside])[under]
+
+# %% ../nbs/47_mercator.ipynb #331a4a66
+def _bytes(found:object) -> int:
+    "Memory of the codes of a tile, or of what it shows."
+    return sum(one.nbytes for one in (found if isinstance(found, tuple) else (found,)))
+
+def _kept(tiles:FieldTiles, name:tuple) -> object:
+    "Give the codes of a tile, or what it shows, from memory if they are still there."
     with tiles._lock:
         if name in tiles._kept:
             tiles._kept.move_to_end(name)
             return tiles._kept[name]
-    found = _read_tile(tiles, *name)
+    found = _shown(tiles, *name[1:]) if name[0] == 'shown' else _read_tile(tiles, *name)
     with tiles._lock:
         tiles._kept[name] = found
-        while len(tiles._kept)*found.nbytes > tiles._limit: tiles._kept.popitem(last=False)
+        while sum(map(_bytes, tiles._kept.values())) > tiles._limit: tiles._kept.popitem(last=False)
     return found
 
 def _coloured(codes:np.ndarray, basis:ColourBasis) -> np.ndarray:

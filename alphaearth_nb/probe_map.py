@@ -140,11 +140,11 @@ def _put_layers(shown:'ProbeMap') -> None:
     look_at(shown.map, (west, south, east, north))
     shown.panel.near = finest.max_zoom
 
-# %% ../nbs/59_probe_map.ipynb #791c2cf4
+# %% ../nbs/59_probe_map.ipynb #396bd00c
 def _prediction(shown:'ProbeMap', *tile:int) -> bytes:
     "Draw what the probe says on a tile."
     name = shown.field
-    return prediction_bytes(shown._state, name, shown.live.tiles[name].codes(*tile))
+    return shown.live.tiles[name].draw(partial(prediction_bytes, shown._state, name), *tile).tobytes()
 
 def _disagreement(shown:'ProbeMap', *tile:int) -> bytes:
     "Draw where the field that is shown and the next one disagree."

@@ -153,7 +153,8 @@ asks = re.compile(r"^#\\\\s*\\\\|\\\\s*network\\\\b", re.M)
 book.cells = [cell for cell in book.cells if not asks.search(cell.source)]
 book.cells.append(nbformat.v4.new_code_cell("import alphaearth_nb; alphaearth_nb.__file__"))
 nbclient.NotebookClient(book, timeout=CEILING_S, kernel_name="python3").execute()
-print(book.cells[-1].outputs[0].data["text/plain"])
+found = [one for one in book.cells[-1].outputs if one.output_type == "execute_result"]   # geemap shows more
+print(found[0].data["text/plain"])
 '''.replace('CEILING_S', str(CEILING_S)).replace('\\\\', '\\')
 
 

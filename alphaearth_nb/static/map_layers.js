@@ -167,7 +167,7 @@ export class MapLayers {
     for (const spec of specs) {
       const known = this.layers.get(spec.id);
       if (!known) this.layers.set(spec.id, new Layer(spec, (layer) => this.ask(layer)));
-      else if (known.spec !== spec) known.use(spec);
+      else if (JSON.stringify(known.spec) !== JSON.stringify(spec)) known.use(spec);
       for (const view of await this.viewsOf(spec.handle))
         fresh = this.layers.get(spec.id)?.adopt(view) || fresh;
     }
