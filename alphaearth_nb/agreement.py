@@ -6,7 +6,7 @@
 __all__ = ['WAY_OUT', 'LEAST_PIXELS', 'LEAST_BLOCKS', 'MOST_BLOCKS', 'WINDOW_PX', 'SEARCHED_PX', 'NUMBERS', 'WORDS', 'Agreement',
            'compare']
 
-# %% ../nbs/43_agreement.ipynb #0d80a70c
+# %% ../nbs/43_agreement.ipynb #d2e006e1
 import html
 from dataclasses import asdict, dataclass
 
@@ -20,12 +20,13 @@ from .alignment import (A, B, NEIGHBOURS, debiased_cka, effective_ranks, held_ou
                                      neighbour_overlap, rotation_of)
 from .codes import NO_DATA, check_unit, dequantize
 from .colours import ColourBasis
-from .core import ConfigError, FieldError, ShapeError, problem
+from .core import AlphaEarthError, ConfigError, FieldError, ShapeError, problem
 from .fields import UNIT_TOLERANCE
 from .grids import same_grid
 from .intervals import Interval, Paired, block_bootstrap
 from .label_maps import label_map
 from .parcels import autocorrelation_range
+from .periods import parse_period
 from .probes import score_field
 
 # %% ../nbs/43_agreement.ipynb #506fdd35
@@ -50,7 +51,7 @@ def _shared_grid(a:xr.DataArray, b:xr.DataArray) -> GeoBox:
         raise FieldError(problem('the grid of b', _place(other), f'that of a, {_place(grid)}', WAY_OUT))
     return grid
 
-# %% ../nbs/43_agreement.ipynb #5f59fff8
+# %% ../nbs/43_agreement.ipynb #b8c5e722
 def _names(a:xr.DataArray, b:xr.DataArray) -> tuple[str, str]:
     "Name both fields by model, or dataset and version, and tell equal names apart."
     def of(one:xr.DataArray) -> str:
@@ -61,11 +62,16 @@ def _names(a:xr.DataArray, b:xr.DataArray) -> tuple[str, str]:
     if periods[0] != periods[1] and all(periods): return tuple(f'{names[0]} of {one}' for one in periods)
     return f'{names[0]} (a)', f'{names[1]} (b)'
 
+def _span(text:str) -> object:
+    "Read a period, however it is written; what is none stays text."
+    try: return parse_period(text)
+    except AlphaEarthError: return text
+
 def _period_notes(a:xr.DataArray, b:xr.DataArray) -> tuple[str, ...]:
     "Say what the periods mean for the comparison."
     periods = [one.attrs.get('valid_period', '') for one in (a, b)]
     if not all(periods): return ('A valid period is not known: change may count as disagreement.',)
-    if periods[0] == periods[1]: return ()
+    if _span(periods[0]) == _span(periods[1]): return ()
     return (f'The valid periods differ, {periods[0]} and {periods[1]}: change counts as disagreement.',)
 
 # %% ../nbs/43_agreement.ipynb #84e28842

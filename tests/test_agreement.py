@@ -248,9 +248,10 @@ def test_everything_fits_into_json():
     assert said['worst'] == found.worst() and any('2023' in note for note in said['notes'])
 
 
-@pytest.mark.parametrize('other, said', [('2024', ()), ('2023', ('The valid periods differ',))])
+@pytest.mark.parametrize('other, said', [
+    ('2024', ()), ('2024-01-01/2025-01-01', ()), ('2023', ('The valid periods differ',))])
 def test_periods_are_spoken_of_only_where_they_differ(other, said):
-    found = compare(field(ground(0)), field(ground(1), valid=other), draws=20)
+    found = compare(field(ground(0)), field(ground(1)).assign_attrs(valid_period=other), draws=20)
     notes = [note for note in found.notes if 'period' in note]
     assert len(notes) == len(said)
     assert all(note.startswith(start) for note, start in zip(notes, said))
