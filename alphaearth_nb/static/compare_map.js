@@ -1,5 +1,5 @@
 // The panel of CompareMap: how two fields agree, where they differ, and what lies under the cursor.
-import {make, fill, listen, keyList} from './dom.js';
+import {make, fill, listen, keyList, opacitySlider} from './dom.js';
 import {numbersPart, classesPart, worstPart, inspectorPart} from './compare_parts.js';
 import {MapLayers} from './map_layers.js';
 import {Swipe} from './swipe.js';
@@ -193,20 +193,7 @@ class Compare {
       make(
         'div',
         {class: 'aenb-row'},
-        make(
-          'label',
-          {},
-          'opacity',
-          make('input', {
-            type: 'range',
-            min: 0,
-            max: 1,
-            step: 0.05,
-            'data-focus': 'opacity',
-            value: this.model.get('opacity'),
-            oninput: (event) => this.set('opacity', +event.target.value),
-          }),
-        ),
+        opacitySlider(this.model, (name, value) => this.set(name, value)),
         make(
           'button',
           {

@@ -138,3 +138,20 @@ export const keyList = (keys) =>
     {class: 'aenb-keys'},
     ...keys.map(([key, words]) => make('li', {}, make('kbd', {}, key), ` ${words}`)),
   );
+
+/** The slider of the trait `opacity`; `set` is told the name of the trait and its value. */
+export const opacitySlider = (model, set) =>
+  make(
+    'label',
+    {},
+    'opacity',
+    make('input', {
+      type: 'range',
+      min: 0,
+      max: 1,
+      step: 0.05,
+      'data-focus': 'opacity',
+      value: model.get('opacity'),
+      oninput: (event) => set('opacity', +event.target.value),
+    }),
+  );

@@ -142,7 +142,6 @@ export class MapLayers {
     this.model = model;
     this.layers = new Map();
     this.asking = new Set();
-    this.maps = []; // Leaflet maps on the screen, in the order of the trait `hosts`
     this.onMap = []; // called with (leaflet map, index of the host) once for each map
     this.onLayers = []; // called when a layer has come onto a map
     this.seen = new WeakSet();
@@ -176,7 +175,6 @@ export class MapLayers {
       for (const view of await this.viewsOf(host)) {
         if (!view.obj || this.seen.has(view.obj)) continue;
         this.seen.add(view.obj);
-        this.maps = [...this.maps.filter((map) => map.getContainer().isConnected), view.obj];
         new ResizeObserver(() => view.obj._loaded && view.obj.invalidateSize({animate: false})).observe(
           view.obj.getContainer(),
         );

@@ -1,5 +1,5 @@
 // Parts of the panel of ProbeMap: what is shown, and what to label next.
-import {make} from './dom.js';
+import {make, opacitySlider} from './dom.js';
 
 export function picturesPart(probe) {
   const get = (name) => probe.model.get(name),
@@ -54,20 +54,7 @@ export function picturesPart(probe) {
             },
             ...fields.map((one) => make('option', {value: one, selected: one === get('field')}, one)),
           ),
-      make(
-        'label',
-        {},
-        'opacity',
-        make('input', {
-          type: 'range',
-          min: 0,
-          max: 1,
-          step: 0.05,
-          value: get('opacity'),
-          'data-focus': 'opacity',
-          oninput: (event) => probe.set('opacity', +event.target.value),
-        }),
-      ),
+      opacitySlider(probe.model, (name, value) => probe.set(name, value)),
     ),
   );
 }
