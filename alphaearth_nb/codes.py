@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['CODE_SCALE', 'CODE_LIMIT', 'NO_DATA', 'LENGTH_TOLERANCE', 'BANDS', 'DECODED', 'PIECE_PX', 'CACHED_PX', 'MOST_THREADS',
-           'FEW_PX', 'LINE_PX', 'ROOT_SCALE', 'ROOT_LIMIT', 'SUSPICION', 'MOST_ROWS', 'vector_lengths', 'check_unit',
-           'run_kernel', 'in_pieces', 'quantize', 'count_damaged', 'dequantize', 'linear_scores', 'best_class']
+           'WORTH_PX', 'FEW_PX', 'LINE_PX', 'ROOT_SCALE', 'ROOT_LIMIT', 'SUSPICION', 'MOST_ROWS', 'vector_lengths',
+           'check_unit', 'run_kernel', 'in_pieces', 'quantize', 'count_damaged', 'dequantize', 'linear_scores',
+           'best_class']
 
 # %% ../nbs/06_codes.ipynb #d588522c
 import functools
@@ -84,9 +85,9 @@ def run_kernel(
     except Exception:  # no folder for the code, a damaged file in it, a full disk: each raises something else
         return _compiled(kernel, False)(*arguments)
 
-# %% ../nbs/06_codes.ipynb #362e3a8c
+# %% ../nbs/06_codes.ipynb #97f482cd
 PIECE_PX, CACHED_PX = 16_384, 4096   # the scratch of CACHED_PX pixels stays in a core's own cache
-MOST_THREADS = 8                     # memory has no more to give
+MOST_THREADS, WORTH_PX = 8, 65_536   # memory has no more to give; pixels that are worth a thread
 
 def in_pieces(
     work:Callable,          # Called with the first pixel of a piece, the first one after it, and scratch
@@ -94,13 +95,13 @@ def in_pieces(
     piece:int=PIECE_PX,     # Pixels of a piece
     scratch:Callable=tuple, # Makes the arrays that a thread keeps to itself, as a tuple
 ) -> list:                  # What the calls returned, in order
-    "Share pixels out to threads; a single piece stays in the caller's."
+    "Share pixels out to threads; a single piece, or so few pixels, stay in the caller's."
     ranges = [(first, min(first + piece, pixels)) for first in range(0, pixels, piece)]
     found, left = [None]*len(ranges), iter(enumerate(ranges))
     def take() -> None:                                    # whoever is free takes the next piece
         own = scratch()
         for index, each in left: found[index] = work(*each, *own)
-    helpers = min(len(ranges), os.cpu_count() or 1, MOST_THREADS) - 1
+    helpers = min(len(ranges), os.cpu_count() or 1, MOST_THREADS, -(-pixels//WORTH_PX)) - 1
     if helpers <= 0: take()
     else:
         with ThreadPoolExecutor(helpers) as pool:

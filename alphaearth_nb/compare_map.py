@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['TIPS', 'WORDS', 'VIEWS', 'RAMP', 'ARRANGED_BY', 'DOTS', 'OUTSIDE', 'EMPTY', 'facts_of', 'ComparePanel', 'CompareMap']
 
-# %% ../nbs/56_compare_map.ipynb #4ba16596
+# %% ../nbs/56_compare_map.ipynb #68302b2c
 import contextlib
 import html
 from collections.abc import Callable
+from dataclasses import replace
 
 import ipyleaflet
 import ipywidgets
@@ -30,7 +31,7 @@ from .maps import (MAX_ZOOM, beside, credit, field_name, host_map, look_at, pass
                                 picture_bytes, ramp_colours, tile_layer)
 from .mercator import FieldTiles
 
-# %% ../nbs/56_compare_map.ipynb #f070fb4b
+# %% ../nbs/56_compare_map.ipynb #27ac4825
 TIPS = {'neighbour_overlap': 'Share of the ten most similar pixels elsewhere that both fields name.',
         'procrustes_cosine': 'Mean cosine after the rotation that lays one field onto the other'
                              ' (Procrustes).',
@@ -52,7 +53,8 @@ def facts_of(
                for name, interval in ((name, found.intervals[name]) for name in TIPS)]
     ranked = sorted(found.by_class.items(), key=lambda pair: pair[1])
     gaps = [f'Probe at {trial} shots, {one} − {other}: {gap}.' for trial, gap in found.probe.items()]
-    return dict(sentence=found.sentence(), numbers=numbers, worst=found.worst(places),
+    said = replace(found, names=(one, other)).sentence()
+    return dict(sentence=said, numbers=numbers, worst=found.worst(places),
                 classes=[dict(name=name, value=value) for name, value in ranked], notes=[*found.notes, *gaps])
 
 # %% ../nbs/56_compare_map.ipynb #b5e49d54

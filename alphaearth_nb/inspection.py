@@ -7,7 +7,7 @@ __all__ = ['SHADES', 'LEAST_SPAN', 'SAMPLED', 'IMAGE_ATTRS', 'NEAREST', 'APART_P
            'pixels_lonlat', 'centres_lonlat', 'on_grid_of', 'spread_pixels', 'sampled_field', 'known_pixels',
            'vectors_at', 'Searched', 'series_at']
 
-# %% ../nbs/37_inspection.ipynb #d7068abc
+# %% ../nbs/37_inspection.ipynb #ac8fd7ac
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from .codes import NO_DATA, dequantize, quantize
 from .core import FieldError, ShapeError, problem
 from .earthengine import sample_image
 from .frames import FrameSequence, SourceFrames
-from .grids import _to_lonlat, grid_bounds_lonlat, pixels_of_points, same_grid
+from .grids import grid_bounds_lonlat, lonlat_transformer, pixels_of_points, same_grid
 
 # %% ../nbs/37_inspection.ipynb #1a4b3abc
 SHADES = 250            # of a ramp; the bytes above are free, 255 is no data
@@ -43,7 +43,7 @@ def limits_of(
     top = min(1, np.ceil(20*high)/20) if high - low > LEAST_SPAN else 1
     return float(min(np.floor(20*low), 20*top - 1)/20), float(top)
 
-# %% ../nbs/37_inspection.ipynb #553bcf75
+# %% ../nbs/37_inspection.ipynb #ba2f752d
 def pixels_lonlat(
     grid:GeoBox,        # Any grid
     rows:np.ndarray,    # (n,) from the north
@@ -51,7 +51,7 @@ def pixels_lonlat(
 ) -> tuple[np.ndarray, np.ndarray]: # (n,) longitudes and (n,) latitudes in degrees
     "Find the centres of pixels."
     (a, b, c, d, e, f), x, y = tuple(grid.affine)[:6], np.asarray(columns) + .5, np.asarray(rows) + .5
-    return _to_lonlat(grid).transform(a*x + b*y + c, d*x + e*y + f)
+    return lonlat_transformer(grid).transform(a*x + b*y + c, d*x + e*y + f)
 
 def centres_lonlat(
     grid:GeoBox, # Any grid of h × w pixels

@@ -5,46 +5,40 @@
 # %% auto #0
 __all__ = ['MOST_PIXELS', 'FILE_REACH_PX', 'SAMPLED_PX', 'FieldPixels', 'Seen', 'see', 'Sampled', 'sample_fields']
 
-# %% ../nbs/39_label_pixels.ipynb #e41de337
-from collections.abc import Callable, Mapping
+# %% ../nbs/39_label_pixels.ipynb #3448872a
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from odc.geo.geobox import GeoBox
 
 from .codes import BANDS, NO_DATA, dequantize
-from .cogs import _band_numbers, _file_grid, _gdal, _to_attrs
-from .core import AlphaEarthError, FieldError, problem
-from .fields import _as_field
-from .grids import _to_lonlat
+from .cogs import open_codes, read_window
+from .core import FieldError, problem
+from .fields import USUAL_ATTRIBUTES, as_field
+from .grids import lonlat_transformer
 
-# %% ../nbs/39_label_pixels.ipynb #2d0f55fa
+# %% ../nbs/39_label_pixels.ipynb #76199679
 class FieldPixels:
     "The codes of a field in memory or in a file, window by window."
     def __init__(self,
-        given:xr.DataArray|Path|str, # Embedding field in either state, or a GeoTIFF of codes
+        given:xr.DataArray|Path|str, # Embedding field in either state, or the GeoTIFF of one
     ):
         self.path, self.codes = None, None
         if isinstance(given, (str, Path)):
             self.path = Path(given).absolute()
-            self.grid, attrs = self._opened(_header)
+            with open_codes(self.path) as (_, header): self.grid, attrs = header.grid, header.attrs
             empty = np.broadcast_to(np.int8(NO_DATA), (len(BANDS), *self.grid.shape))
-            self.field = _as_field(empty, self.grid, attrs | {'state': 'codes'})
+            attrs = dict.fromkeys(USUAL_ATTRIBUTES, '') | attrs | {'state': 'codes'}
+            self.field = as_field(empty, self.grid, attrs)
         else:
             if not isinstance(given, xr.DataArray):
                 raise FieldError(problem('field', type(given).__name__, 'an embedding field or a path'))
             self.field = given.aef.codes()
             self.grid, self.codes = self.field.aef.grid, np.ascontiguousarray(self.field.values)
-        self.to_lonlat, self.from_lonlat = _to_lonlat(self.grid), _to_lonlat(self.grid, back=True)
-
-    def _opened(self, ask:Callable) -> object:
-        try:
-            with _gdal() as rasterio, rasterio.open(self.path, driver='GTiff') as file: return ask(file)
-        except AlphaEarthError: raise
-        except Exception as error:     # GDAL and rasterio raise many unrelated classes
-            raise FieldError(problem('field', str(self.path), 'a readable GeoTIFF of 64 bands')) from error
+        self.to_lonlat = lonlat_transformer(self.grid)
+        self.from_lonlat = lonlat_transformer(self.grid, back=True)
 
     def window(self,
         rows:slice,    # First and last row, from the north
@@ -52,32 +46,18 @@ class FieldPixels:
         thin:int=1,    # Take every so many rows and columns only
     ) -> np.ndarray:   # (64, h, w) int8 codes
         "Read a window."
-        if self.codes is None: return self._opened(lambda file: _read_window(file, rows, columns, thin))
-        found = self.codes[:, rows, columns]
-        return found if thin == 1 else found[:, *np.ix_(*(_thin(size, thin) for size in found.shape[1:]))]
+        if self.codes is not None:
+            found = self.codes[:, rows, columns]
+            return found if thin == 1 else found[:, *np.ix_(*(_thin(size, thin) for size in found.shape[1:]))]
+        with open_codes(self.path) as (file, header):
+            if header.grid == self.grid: return read_window(file, header, rows, columns, thin)
+            raise FieldError(problem(str(self.path), 'on another grid than before', 'left as it was opened',
+                                     'Open it again.'))
 
-# %% ../nbs/39_label_pixels.ipynb #164b5b2c
-def _header(file) -> tuple[GeoBox, dict]:
-    "Check the header of an open file; give its grid and attributes."
-    grid, tags = _file_grid(file)[0], file.tags()
-    _band_numbers(file)
-    kind = file.dtypes[0]
-    if kind != 'int8': raise FieldError(problem(file.name, kind, 'int8 codes', 'Open it with read_cog.'))
-    return grid, _to_attrs(tags)
-
+# %% ../nbs/39_label_pixels.ipynb #c16c1104
 def _thin(size:int, step:int) -> np.ndarray: # (n,) numbers
     "Take the middle one of every so many."
     return np.minimum(np.arange(max(1, size//step))*step + step//2, size - 1)
-
-def _read_window(file, rows:slice, columns:slice, thin:int) -> np.ndarray:
-    "Read a window of an open file, north up; thinned ones from the overviews."
-    upward = _file_grid(file)[1]
-    sizes = [max(1, (side.stop - side.start)//thin) for side in (rows, columns)]
-    stops = [min(side.stop, side.start + size*thin) for side, size in zip((rows, columns), sizes)]
-    first, last = (file.height - stops[0], file.height - rows.start) if upward else (rows.start, stops[0])
-    found = file.read(_band_numbers(file), window=((first, last), (columns.start, stops[1])),
-                      out_shape=(len(BANDS), *sizes))
-    return found[:, ::-1] if upward else found
 
 # %% ../nbs/39_label_pixels.ipynb #72aa3dab
 MOST_PIXELS = 200   # of one polygon

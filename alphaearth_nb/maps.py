@@ -6,7 +6,7 @@
 __all__ = ['HOSTS', 'MAX_ZOOM', 'SEEN_PX', 'OVERLAY_PX', 'outline', 'host_map', 'zoom_to', 'look_at', 'field_name', 'credit',
            'ramp_colours', 'beside', 'passed', 'channel_of', 'tile_layer', 'basis_of', 'picture_bytes', 'add_field']
 
-# %% ../nbs/52_maps.ipynb #1d3f74a4
+# %% ../nbs/52_maps.ipynb #a39dcb37
 import html
 import json
 import math
@@ -27,7 +27,8 @@ from .codes import NO_DATA, dequantize
 from .colours import ColourBasis, data_url, hex_to_rgb, png_bytes
 from .core import ConfigError, FieldError, need, problem
 from .inspection import SHADES
-from .mercator import FieldTiles, mercator_picture
+from .mercator import (FieldTiles, mercator_degrees, mercator_metres, mercator_picture,
+                                    pixel_m)
 from .release import ATTRIBUTION
 
 # %% ../nbs/52_maps.ipynb #8467f1f0
@@ -67,17 +68,17 @@ def host_map(
     if host == 'geemap': return need('geemap.geemap', 'to make a map of geemap').Map(ee_initialize=False)
     raise _no_map('host', host)
 
-# %% ../nbs/52_maps.ipynb #b9fd7d5a
+# %% ../nbs/52_maps.ipynb #fca1459f
 def zoom_to(
     bounds:tuple[float, float, float, float], # West, south, east, north in degrees
     most:int=18,                              # Zoom at most
 ) -> tuple[tuple[float, float], int]:         # (latitude, longitude) of the middle, and the zoom
     "Find the middle and the zoom at which all of a place is seen."
     west, south, east, north = bounds
-    def y(lat:float) -> float: return math.asinh(math.tan(math.radians(max(-85, min(85, lat)))))/(2*math.pi)
-    middle = math.degrees(math.atan(math.sinh(math.pi*(y(south) + y(north)))))
-    share = max((east - west)/360/SEEN_PX[0], (y(north) - y(south))/SEEN_PX[1], 1e-9)
-    return (middle, (west + east)/2), max(0, min(most, math.floor(math.log2(1/(256*share)))))
+    (left, right), (bottom, top) = mercator_metres(np.array([west, east]), np.array([south, north]))
+    middle = float(mercator_degrees(0, (bottom + top)/2)[1])
+    step_m = max((right - left)/SEEN_PX[0], (top - bottom)/SEEN_PX[1], 1e-3)   # a pixel of the map, at least
+    return (middle, (west + east)/2), max(0, min(most, math.floor(math.log2(pixel_m(0)/step_m))))
 
 def look_at(
     map:ipyleaflet.Map,                       # Map of the host

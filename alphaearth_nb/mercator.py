@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['TILE', 'EARTH_M', 'HALF_M', 'TOP_LAT', 'EDGE_POINTS', 'STEP_PX', 'NEAR_PX', 'MARGIN_PX', 'LIMIT_BYTES', 'MOST_ZOOM',
-           'MOST_TILES', 'pixel_m', 'field_pixel_m', 'field_places', 'FieldTiles', 'mercator_picture']
+           'MOST_TILES', 'pixel_m', 'mercator_metres', 'mercator_degrees', 'field_pixel_m', 'field_places',
+           'FieldTiles', 'tile_edges', 'mercator_picture']
 
-# %% ../nbs/47_mercator.ipynb #3223dd44
+# %% ../nbs/47_mercator.ipynb #b2a60aa2
 import functools
 import math
 import threading
@@ -22,10 +23,10 @@ from pyproj import Transformer
 from .codes import BANDS, NO_DATA, in_pieces, linear_scores, run_kernel
 from .colours import ColourBasis
 from .core import ConfigError, ShapeError, problem
-from .grids import _to_lonlat
+from .grids import lonlat_transformer
 from .label_pixels import FieldPixels
 
-# %% ../nbs/47_mercator.ipynb #33d22726
+# %% ../nbs/47_mercator.ipynb #2ed105dd
 TILE = 256                              # pixels a side of a tile
 EARTH_M = 6_378_137.                    # radius of the sphere of Web Mercator
 HALF_M = math.pi*EARTH_M                # from the middle of the map to its edge
@@ -37,22 +38,28 @@ def pixel_m(
     "Measure a pixel of a tile on the map."
     return 2*HALF_M/(TILE*2**zoom)
 
-def _on_map(lon:np.ndarray, lat:np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    "Metres of the map at degrees."
+def mercator_metres(
+    lon:np.ndarray|float, # Degrees; beyond 180 the map goes on, once more around the world
+    lat:np.ndarray|float, # Degrees; beyond the edge of the map it is the edge
+) -> tuple[np.ndarray, np.ndarray]: # Metres of the map, east and north of its middle
+    "Find places on the map."
     return EARTH_M*np.radians(lon), EARTH_M*np.arcsinh(np.tan(np.radians(np.clip(lat, -TOP_LAT, TOP_LAT))))
 
-def _degrees(x:np.ndarray, y:np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    "Degrees at metres of the map."
+def mercator_degrees(
+    x:np.ndarray|float, # Metres of the map, east of its middle
+    y:np.ndarray|float, # Metres of the map, north of its middle
+) -> tuple[np.ndarray, np.ndarray]: # Longitude and latitude
+    "Find the degrees of places on the map."
     return np.degrees(x/EARTH_M), np.degrees(np.arctan(np.sinh(y/EARTH_M)))
 
 @functools.lru_cache(64)
-def _from_lonlat(grid:GeoBox) -> Transformer: return _to_lonlat(grid, back=True)
+def _from_lonlat(grid:GeoBox) -> Transformer: return lonlat_transformer(grid, back=True)
 
-# %% ../nbs/47_mercator.ipynb #178dd287
+# %% ../nbs/47_mercator.ipynb #b8f44249
 def _lonlat(grid:GeoBox, columns:np.ndarray, rows:np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "Degrees of places on a field."
     a, b, c, d, e, f = tuple(grid.affine)[:6]
-    return _to_lonlat(grid).transform(a*columns + b*rows + c, d*columns + e*rows + f)
+    return lonlat_transformer(grid).transform(a*columns + b*rows + c, d*columns + e*rows + f)
 
 @functools.lru_cache(64)
 def _outline(grid:GeoBox) -> tuple[np.ndarray, np.ndarray]:
@@ -62,21 +69,21 @@ def _outline(grid:GeoBox) -> tuple[np.ndarray, np.ndarray]:
     rows = np.concatenate([np.zeros(EDGE_POINTS), along, np.ones(EDGE_POINTS), along[::-1]])*height
     lon, lat = _lonlat(grid, columns, rows)
     lon = np.unwrap(lon, period=360)
-    return _on_map(lon - 360*np.floor((lon.min() + 180)/360), np.asarray(lat))
+    return mercator_metres(lon - 360*np.floor((lon.min() + 180)/360), np.asarray(lat))
 
 def _edges(grid:GeoBox) -> tuple[float, float, float, float]:
     "West, south, east and north edge of a field on the map, metres."
     x, y = _outline(grid)
     return float(x.min()), float(y.min()), float(x.max()), float(y.max())
 
-# %% ../nbs/47_mercator.ipynb #9ee186e3
+# %% ../nbs/47_mercator.ipynb #e630ca22
 @functools.lru_cache(64)
 def _pixel_sides(grid:GeoBox) -> np.ndarray:
     "Sides of nine pixels of a field, metres of the map; the fifth is that of the middle."
     shares = np.array([0, .5, 1])
     rows, columns = (each.ravel()[:, None] for each in np.meshgrid(shares*grid.height, shares*grid.width))
     lon, lat = _lonlat(grid, columns + [0, 1, 0], rows + [0, 0, 1])
-    x, y = _on_map(np.unwrap(lon, period=360), lat)                                      # (9, 3)
+    x, y = mercator_metres(np.unwrap(lon, period=360), lat)                                      # (9, 3)
     (east_x, south_x), (east_y, south_y) = ((each[:, 1:] - each[:, :1]).T for each in (x, y))
     return np.sqrt(np.abs(east_x*south_y - south_x*east_y))
 
@@ -86,12 +93,12 @@ def field_pixel_m(
     "Measure a pixel of a field on the map."
     return float(_pixel_sides(grid)[4])
 
-# %% ../nbs/47_mercator.ipynb #eec26b4c
+# %% ../nbs/47_mercator.ipynb #535666c7
 STEP_PX, NEAR_PX = 16, .1   # first step, pixels of the map; error allowed to twice the step, field pixels
 
 def _exact_places(grid:GeoBox, x:np.ndarray, y:np.ndarray) -> np.ndarray:
     "Columns and rows (2, h, w) of a field at places (w,) and (h,) of the map; NaN out of reach."
-    east, north = _from_lonlat(grid).transform(*np.meshgrid(*_degrees(x, y)))
+    east, north = _from_lonlat(grid).transform(*np.meshgrid(*mercator_degrees(x, y)))
     inverse, known = ~grid.affine, np.isfinite(east) & np.isfinite(north)
     east, north = np.where(known, east, np.nan), np.where(known, north, np.nan)
     columns = inverse.a*east + inverse.b*north + inverse.c
@@ -151,7 +158,7 @@ def field_places(
 LIMIT_BYTES = 512*2**20       # codes of tiles that are kept: 128 tiles, a screen is about 16
 MOST_ZOOM, MOST_TILES = 22, 65_536
 
-# %% ../nbs/47_mercator.ipynb #0c011652
+# %% ../nbs/47_mercator.ipynb #f23c3980
 class FieldTiles:
     "The pixels of a field, tile by tile."
     def __init__(self,
@@ -163,7 +170,8 @@ class FieldTiles:
             raise ConfigError(problem('limit_bytes', limit_bytes, f'{least}, two tiles, or more'))
         self.pixels = field if isinstance(field, FieldPixels) else FieldPixels(field)
         self.grid, self._limit = self.pixels.grid, limit_bytes
-        (west, east), (south, north) = _degrees(*(np.array(_edges(self.grid)[part::2]) for part in (0, 1)))
+        x, y = (np.array(_edges(self.grid)[part::2]) for part in (0, 1))
+        (west, east), (south, north) = mercator_degrees(x, y)
         self.bounds = tuple(map(float, (west, south, east, north)))
         self._kept, self._lock = OrderedDict(), threading.Lock()
         self.max_zoom = _finest_zoom(self.grid)
@@ -185,7 +193,7 @@ class FieldTiles:
         fill:object,       # Where the tile lies outside the field
     ) -> np.ndarray:       # (256, 256) or (256, 256, c)
         "Warp something that lies on the grid of the field to a tile."
-        return _take(self.grid, values, *_tile_edges(zoom, column, row), (TILE, TILE), fill)
+        return _take(self.grid, values, *tile_edges(zoom, column, row), (TILE, TILE), fill)
 
     def draw(self, ask:Callable, zoom:int, column:int, row:int, fill:int=255) -> np.ndarray: # (65536, ...)
         "Draw a tile from what `ask` says of codes (64, n), once for each pixel of the field that is shown."
@@ -196,15 +204,20 @@ class FieldTiles:
         drawn = self.draw(lambda codes: _coloured(codes, basis), zoom, column, row, 0)
         return drawn.reshape(TILE, TILE, 4)
 
-# %% ../nbs/47_mercator.ipynb #5a117911
-def _tile_edges(zoom:int, column:int, row:int) -> tuple[float, float, float]:
-    "West and north edge of a tile on the map, and the side of its pixels, metres."
+# %% ../nbs/47_mercator.ipynb #37901880
+def tile_edges(
+    zoom:int,   # Of the tile
+    column:int, # From the west
+    row:int,    # From the north
+) -> tuple[float, float, float]: # West and north edge on the map, and the side of a pixel, metres of the map
+    "Find where a tile lies on the map."
     if not (0 <= zoom <= MOST_ZOOM and 0 <= column < 2**zoom and 0 <= row < 2**zoom):
         need = f'a tile, with a zoom up to {MOST_ZOOM}'
         raise ConfigError(problem('zoom, column, row', (zoom, column, row), need))
     step = pixel_m(zoom)
     return column*TILE*step - HALF_M, HALF_M - row*TILE*step, step
 
+# %% ../nbs/47_mercator.ipynb #f481243f
 def _finest_zoom(grid:GeoBox) -> int:
     "Smallest zoom at which no pixel of a tile is larger than a pixel of the field."
     return min(MOST_ZOOM, max(0, math.ceil(math.log2(pixel_m(0)/_pixel_sides(grid).min()) - 1e-6)))
@@ -217,7 +230,7 @@ def _span(low:float, high:float, zoom:int) -> range:
 def _common(edges:tuple, bounds:tuple|None) -> list[tuple]:
     "Parts of a rectangle of the map within bounds in degrees, which may have gone around the world."
     if bounds is None: return [edges]
-    (west, east), (south, north) = _on_map(np.array(bounds[::2]), np.array(bounds[1::2]))
+    (west, east), (south, north) = mercator_metres(np.array(bounds[::2]), np.array(bounds[1::2]))
     if east < west: east += 2*HALF_M
     parts = []
     for turn in 2*HALF_M*np.arange(-3, 4):
@@ -278,7 +291,7 @@ def _fetch(planes, under, found, first, stop):
         for pixel in range(stop - first):
             line[pixel] = plane[np.uintp(places[pixel])] if places[pixel] >= 0 else NO_DATA
 
-# %% ../nbs/47_mercator.ipynb #d771270d
+# %% ../nbs/47_mercator.ipynb #daf34438
 def _window(tiles:FieldTiles, zoom:int, rows:np.ndarray, columns:np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "Codes (64, n) around rows and columns of a field, and where they lie in them."
     if tiles.pixels.codes is not None:
@@ -292,7 +305,7 @@ def _window(tiles:FieldTiles, zoom:int, rows:np.ndarray, columns:np.ndarray) -> 
 
 def _read_tile(tiles:FieldTiles, zoom:int, column:int, row:int) -> np.ndarray:
     "Read the codes under a tile (64, 65536)."
-    places = field_places(tiles.grid, *_tile_edges(zoom, column, row), (TILE, TILE))
+    places = field_places(tiles.grid, *tile_edges(zoom, column, row), (TILE, TILE))
     inside, rows, columns = _under(tiles.grid, places)
     if not inside.any(): return np.full((len(BANDS), TILE*TILE), NO_DATA, np.int8)
     planes, inside_at = _window(tiles, zoom, rows[inside], columns[inside])
@@ -301,10 +314,10 @@ def _read_tile(tiles:FieldTiles, zoom:int, column:int, row:int) -> np.ndarray:
     in_pieces(lambda first, stop: run_kernel(_fetch, planes, under, found, first, stop), TILE*TILE)
     return found
 
-# %% ../nbs/47_mercator.ipynb #2646cad4
+# %% ../nbs/47_mercator.ipynb #5f4ea135
 def _shown(tiles:FieldTiles, zoom:int, column:int, row:int) -> tuple[np.ndarray, np.ndarray]:
     "Codes (64, n) that a tile shows, each pixel once, and which one where (65536,); -1 is outside."
-    places = field_places(tiles.grid, *_tile_edges(zoom, column, row), (TILE, TILE))
+    places = field_places(tiles.grid, *tile_edges(zoom, column, row), (TILE, TILE))
     inside, rows, columns = _under(tiles.grid, places)
     if not inside.any(): return np.full((len(BANDS), 1), NO_DATA, np.int8), np.full(TILE*TILE, -1, np.int32)
     (top, bottom), (left, right) = ((each[inside].min(), each[inside].max() + 1) for each in (rows, columns))
@@ -347,7 +360,7 @@ def _coloured(codes:np.ndarray, basis:ColourBasis) -> np.ndarray:
     level = np.where(there, level, 0)
     return np.concatenate([np.clip(level + .5, 0, 255), 255.*there[None]]).T.astype(np.uint8)
 
-# %% ../nbs/47_mercator.ipynb #5bfe884d
+# %% ../nbs/47_mercator.ipynb #9427a103
 def _opaque(picture:np.ndarray) -> np.ndarray:
     "Check a picture (h, w, 3 or 4); give it with opacity."
     picture = np.asarray(picture)
@@ -369,5 +382,5 @@ def mercator_picture(
     strips = [_take(grid, picture, west, north - top*step, step, (min(TILE, height - top), width), 0)
               for top in range(0, height, TILE)]
     x, y = np.array([west, west + width*step]), np.array([north - height*step, north])
-    (left, right), (bottom, top) = _degrees(x, y)
+    (left, right), (bottom, top) = mercator_degrees(x, y)
     return np.concatenate(strips), tuple(map(float, (left, bottom, right, top)))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WHOLE', 'WHOLE_PX', 'ANSWERS', 'ProbeMap']
 
-# %% ../nbs/59_probe_map.ipynb #9a5b5caf
+# %% ../nbs/59_probe_map.ipynb #da3d316b
 import threading
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -19,17 +19,15 @@ import xarray as xr
 import alphaearth_nb.fields  # registers `.aef`
 from .channel import Layer, Worker, put_after
 from .core import AlphaEarthError, ConfigError, LabelError, problem
-from .labels import LabelSet
 from .live import LiveProbe
 from .live_state import LiveState
 from .maps import basis_of, beside, credit, host_map, look_at, passed, picture_bytes, tile_layer
 from .probe_panel import (NO_CLASS, NO_NUMBER, NOT_CHOSEN, PICTURES, ProbePanel, WholeFields,
-                                       card_facts, class_facts, difference_bytes, journal_name,
-                                       label_features, legend_of, named_fields, nearest_label,
-                                       prediction_bytes, repeat_code, same_picture, save_part,
-                                       take_drawings)
+                                       card_facts, class_facts, label_features, legend_of,
+                                       named_fields, nearest_label, open_labels, prediction_bytes,
+                                       repeat_code, same_picture, save_part, take_drawings)
 
-# %% ../nbs/59_probe_map.ipynb #b53529c8
+# %% ../nbs/59_probe_map.ipynb #bb165806
 WHOLE = ' · whole field '
 WHOLE_PX = 2**28     # pixels of a field that is predicted whole without being asked: 1 GB of classes
 
@@ -40,12 +38,14 @@ def _changed(shown:'ProbeMap') -> None:
     with shown._lock:
         shown._skip, shown._note = 0, ''
         _list_classes(shown)
-        if shown._dots is None:
-            shown._dots = ipyleaflet.GeoJSON(name='labels', point_style=dict(radius=6, weight=2),
-                                             data=label_features(shown.labels))
-        else: shown._dots.data = label_features(shown.labels)
         shown._behind.put('follow', _nothing)     # what runs would only slow the picture down
         shown.panel.worker.put('refit', partial(_refit, shown))
+        put_after(shown.panel.worker, shown._behind, 'dots', partial(_draw_dots, shown))
+
+def _draw_dots(shown:'ProbeMap', stale:Callable) -> None:
+    "Draw the labels after the picture; until then the browser shows a dot of its own."
+    shown.panel.painted('prediction')
+    with shown._lock: shown._dots.data = label_features(shown.labels)
 
 def _list_classes(shown:'ProbeMap') -> None:
     "Show the classes there are, and choose another one where the chosen one is gone."
@@ -93,7 +93,7 @@ def _progress(shown:'ProbeMap', stale:Callable, share:float) -> None:
         if share < 1: line.say(f'{shown._said}{WHOLE}{share:.0%}', 'busy')
         elif line.kind == 'busy': line.say(shown._said)
 
-# %% ../nbs/59_probe_map.ipynb #b6d6f444
+# %% ../nbs/59_probe_map.ipynb #fa88784c
 def _show(shown:'ProbeMap', stale:Callable, **traits) -> bool:
     "Show something in the panel, unless it is old; say whether it was shown."
     with shown._lock:
@@ -105,6 +105,7 @@ def _follow(shown:'ProbeMap', stale:Callable) -> None:
     "Suggest, score and map the whole field, unless a newer label makes that useless."
     name, state = shown.field, shown._state
     if not state.ready(name): return
+    shown.panel.painted('prediction')
     found = shown.live.suggest(shown._skip)
     if found is None and shown._skip:           # seen them all: begin again
         shown._skip, found = 0, shown.live.suggest()
@@ -120,7 +121,7 @@ def _follow(shown:'ProbeMap', stale:Callable) -> None:
         shown._hectares = whole[2]
         _list_classes(shown)
 
-# %% ../nbs/59_probe_map.ipynb #578026ab
+# %% ../nbs/59_probe_map.ipynb #fbe7f23f
 def _put_layers(shown:'ProbeMap') -> None:
     "Make the layers, and look at the fields."
     tiles = shown.live.tiles
@@ -137,10 +138,12 @@ def _put_layers(shown:'ProbeMap') -> None:
         handle.bounds = [[south, west], [north, east]]
         kind, facts = ('picture', {}) if name == 'embedding' else ('classes', dict(legend=dict(colours=[])))
         shown.panel.add_layer(Layer(name, kind, handle, render, facts))
+    style = dict(radius=6, weight=2)
+    shown._dots = ipyleaflet.GeoJSON(name='labels', point_style=style, data=label_features(shown.labels))
     look_at(shown.map, (west, south, east, north))
     shown.panel.near = finest.max_zoom
 
-# %% ../nbs/59_probe_map.ipynb #396bd00c
+# %% ../nbs/59_probe_map.ipynb #6e666712
 def _prediction(shown:'ProbeMap', *tile:int) -> bytes:
     "Draw what the probe says on a tile."
     name = shown.field
@@ -151,12 +154,13 @@ def _disagreement(shown:'ProbeMap', *tile:int) -> bytes:
     names = list(shown.fields)
     at = names.index(shown.field)
     pair = names[at], names[(at + 1) % len(names)]
-    return difference_bytes(shown._state, {name: shown.live.tiles[name].codes(*tile) for name in pair})
+    return shown.live.disagreement(*pair, *tile).tobytes()
 
-# %% ../nbs/59_probe_map.ipynb #5b0466ec
+# %% ../nbs/59_probe_map.ipynb #42ce3848
 def _arrange(shown:'ProbeMap') -> None:
     "Put the layers of this picture onto the map, and take the others off."
     above = shown._handles.get({'how sure': 'prediction'}.get(shown.shown, shown.shown))
+    if not shown._ends: return      # closed
     wanted = [shown._handles['embedding']]
     if above is not wanted[0] and shown._state.ready(shown.field): wanted.append(above)
     for handle, opacity in zip(wanted, (1., shown.opacity)): handle.opacity = opacity
@@ -251,7 +255,7 @@ ANSWERS = dict(label=_hear_label, retract=_hear_retract, remove=_hear_remove, ed
                code=lambda shown, message: setattr(shown.panel, 'code', shown.code()),
                add_class=lambda shown, message: shown.add_class(str(message['name'])))
 
-# %% ../nbs/59_probe_map.ipynb #3339719a
+# %% ../nbs/59_probe_map.ipynb #b66ea5b7
 def _set_estimator(shown:'ProbeMap', estimator:object) -> None:
     "Let an estimator of scikit-learn take the place of the linear probe."
     shown.live.set_estimator(estimator)
@@ -271,14 +275,7 @@ def _train(shown:'ProbeMap') -> None:
         _refit(shown)
     shown.panel.worker.put('train', job)
 
-def _open_labels(shown:'ProbeMap', labels:object) -> LabelSet:
-    "Take a set of labels, or open one that is closed with the map."
-    if isinstance(labels, LabelSet): return labels
-    found = LabelSet(labels or journal_name(shown.fields), field=' | '.join(shown.fields))
-    shown._ends.append(found.close)
-    return found
-
-# %% ../nbs/59_probe_map.ipynb #73fa8ee1
+# %% ../nbs/59_probe_map.ipynb #9463a857
 class _Follower(ipywidgets.VBox):
     "A map whose picture follows its labels."
     _ends = ()
@@ -287,7 +284,7 @@ class _Follower(ipywidgets.VBox):
                  height_px:int=480):
         self.fields, self.map, self._ends = named_fields(fields), host_map(host), []
         self._lock = threading.RLock()
-        self._state, self._dots, self._said, self._note, self._skip = LiveState(), None, '', '', 0
+        self._state, self._said, self._note, self._skip = LiveState(), '', '', 0
         self._hectares, self._handles, self._serials = {}, {}, {}
         self.live = LiveProbe(self.fields, None, seed)
         self._whole = WholeFields(self.live)
@@ -297,7 +294,8 @@ class _Follower(ipywidgets.VBox):
         self._behind, panel.owner, panel.answers = Worker(panel.complain), self, ANSWERS
         if len(self.fields) > 1: panel.pictures = [*PICTURES, 'disagreement']
         super().__init__([beside(self.map, panel, height_px), panel.line])
-        self.labels = self.live.labels = _open_labels(self, labels)
+        self.labels = self.live.labels = open_labels(labels, self.fields)
+        if self.labels is not labels: self._ends.append(self.labels.close)
         self._begin(estimator)
 
     def _begin(self, estimator:object) -> None:
@@ -314,8 +312,9 @@ class _Follower(ipywidgets.VBox):
         while self._ends: self._ends.pop()()
         for worker in (self.panel.worker, self._behind):
             for name in ('refit', 'train', 'follow'): worker.put(name, _nothing)
-        ours = {*self._handles.values(), self._dots}
-        self.map.layers = tuple(one for one in self.map.layers if one not in ours)
+        with self._lock:
+            ours = {*self._handles.values(), self._dots}
+            self.map.layers = tuple(one for one in self.map.layers if one not in ours)
         for one in (self.panel, self.panel.line, super()): one.close()
 
 # %% ../nbs/59_probe_map.ipynb #caf67b38

@@ -7,7 +7,7 @@ __all__ = ['AGENT', 'TRIES', 'PAUSE_S', 'TAIL', 'SOURCE_COOPERATIVE', 'GOOGLE_CL
            'BELOW', 'YEARS', 'REMOTE', 'Window', 'AT_ONCE', 'HAIR', 'ROUNDING', 'PART_PX', 'EAGER_BYTES', 'ATTRIBUTION',
            'Tile', 'Plan', 'released']
 
-# %% ../nbs/15_release.ipynb #1af0162b
+# %% ../nbs/15_release.ipynb #af3fa914
 import contextlib
 import io
 import os
@@ -29,10 +29,10 @@ from pyproj import Transformer
 
 from . import __version__
 from .codes import NO_DATA
-from .cogs import LARGEST_PX, _band_numbers, _check_codes, _check_header, _file_grid, _reason
+from .cogs import LARGEST_PX, check_codes, gdal_reason, read_header
 from .colours import EMBEDDING_WIDTH
 from .core import AlphaEarthError, ConfigError, FieldError, PlaceNotFound, problem
-from .fields import _as_field
+from .fields import as_field
 from .grids import region_polygon, utm_zone
 from .periods import Period
 
@@ -167,7 +167,7 @@ def _choose(rows, year:int, zone:str, box:Sequence[float]):
     if zone: found, fix = f'not in {zone}', 'Leave zone out, or correct it.'
     raise ConfigError(problem('region', found, f'in one UTM zone ({", ".join(zones)} are there)', fix))
 
-# %% ../nbs/15_release.ipynb #3523d7df
+# %% ../nbs/15_release.ipynb #6effbd15
 REMOTE = {'GDAL_DISABLE_READDIR_ON_OPEN': 'EMPTY_DIR', 'GDAL_PAM_ENABLED': 'NO', 'GDAL_HTTP_USERAGENT': AGENT,
           'GDAL_HTTP_MAX_RETRY': '3', 'GDAL_HTTP_RETRY_DELAY': '1', 'GDAL_HTTP_CONNECTTIMEOUT': '20',
           'GDAL_HTTP_TIMEOUT': '120', 'GDAL_HTTP_MERGE_CONSECUTIVE_RANGES': 'YES',
@@ -184,9 +184,9 @@ def _opened(url:str) -> Iterator:
         answer = re.search(r'HTTP response code: (\d+)', f'{error} {error.__cause__}')
         if answer: raise _refusal(url, urllib.error.HTTPError(url, int(answer[1]), '', None, None)) from error
         raise FieldError(problem(url, 'unreadable', 'a whole GeoTIFF of 64 bands', 'Try again, or another '
-                                 f'host. GDAL says: {_reason(error)}')) from error
+                                 f'host. GDAL says: {gdal_reason(error)}')) from error
 
-# %% ../nbs/15_release.ipynb #09b050e9
+# %% ../nbs/15_release.ipynb #521bd108
 @dataclass(frozen=True, kw_only=True)
 class Tile:
     "What the header of a released file says."
@@ -198,10 +198,9 @@ class Tile:
 def _open_tile(url:str) -> Tile:
     "Read the header of a released file."
     with _opened(url) as file:
-        grid, upward = _file_grid(file)
-        _check_header(file, file.tags(), grid)
-        if file.dtypes[0] != 'int8': raise FieldError(problem(url, f'of type {file.dtypes[0]}', 'int8 codes'))
-        return Tile(url=url, grid=grid, upward=upward, order=tuple(_band_numbers(file)))
+        header = read_header(file)
+        if header.dtype != 'int8': raise FieldError(problem(url, f'of type {header.dtype}', 'int8 codes'))
+        return Tile(url=url, grid=header.grid, upward=header.upward, order=header.order)
 
 # %% ../nbs/15_release.ipynb #58c0c071
 Window = tuple[int, int, int, int]   # first row, first column, height, width; from the north-west
@@ -315,7 +314,7 @@ def _plan(tiles:Sequence[Tile], grid:GeoBox, **known) -> Plan:
     return Plan(grid=grid, tiles=tuple(tile for tile, _ in parts), requests=sum(map(_runs, blocks)),
                 bytes=sum(length for found in blocks for _, length in found), **known)
 
-# %% ../nbs/15_release.ipynb #b946a868
+# %% ../nbs/15_release.ipynb #4eec6d61
 PART_PX, EAGER_BYTES = 1024, 2**28
 
 def _read_part(plan:Plan, polygon, block_info:dict) -> np.ndarray:
@@ -330,7 +329,7 @@ def _read_part(plan:Plan, polygon, block_info:dict) -> np.ndarray:
         (row, column, height, width), inner = overlap
         part = codes[:, row:row + height, column:column + width]
         part[...] = np.where((part == NO_DATA).all(0), _read_window(tile, inner), part)
-    _check_codes(codes, f'the part of {plan.tiles[0].url} and its neighbours')
+    check_codes(codes, f'the part of {plan.tiles[0].url} and its neighbours')
     codes[:, outside] = NO_DATA
     return codes
 
@@ -362,7 +361,7 @@ def _attributes(plan:Plan) -> dict:
             'support_period': '', 'state': 'codes', 'licence': 'CC-BY 4.0', 'attribution': ATTRIBUTION,
             'origin': plan.url, 'tiles': names, 'zone': plan.zone}
 
-# %% ../nbs/15_release.ipynb #f3dfb8fa
+# %% ../nbs/15_release.ipynb #05fb4891
 def _address_of_host(url:str) -> str:
     "Address of the host, with a slash at its end."
     url = (url or os.environ.get('AE_RELEASED_URL') or SOURCE_COOPERATIVE).rstrip('/') + '/'
@@ -386,4 +385,4 @@ def released(
     polygon = _in_metres(polygon, tiles[0])
     plan = _plan(tiles, _field_grid(polygon, tiles[0]), year=year, zone=rows['utm_zone'].iloc[0], url=url)
     if dry_run: return plan
-    return _as_field(_array(plan, None if is_box else polygon, lazy), plan.grid, _attributes(plan))
+    return as_field(_array(plan, None if is_box else polygon, lazy), plan.grid, _attributes(plan))

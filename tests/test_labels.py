@@ -2,6 +2,7 @@
 
 AE_TORTURE=1 kills fifty times instead of ten.
 """
+import contextlib
 import json
 import os
 import resource
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from alphaearth_nb.core import FileExists, LabelError, WriteError
-from alphaearth_nb.journal import _line, _parse
+from alphaearth_nb.journal import journal_line, parse_line
 from alphaearth_nb.labels import LabelSet, rescue_labels
 
 KILLS = 50 if os.environ.get('AE_TORTURE') else 10
@@ -285,8 +286,8 @@ def damages(lines:list) -> dict:
             'empty line': [*lines[:3], b'\n', *lines[3:]],
             'zeros': [*lines[:3], b'\0'*len(lines[3]), *lines[4:]], 'no head': lines[1:], 'nothing': [],
             'last one changed': [*lines[:-1], lines[-1].replace(b'1.5', b'2.5')],
-            'other format': [_line(0, {'format': 'else'}), *lines[1:]],
-            'deep': [*lines[:3], _line(3, {'what': 'x'}).replace(b'"x"', b'['*10**5), *lines[4:]]}
+            'other format': [journal_line(0, {'format': 'else'}), *lines[1:]],
+            'deep': [*lines[:3], journal_line(3, {'what': 'x'}).replace(b'"x"', b'['*10**5), *lines[4:]]}
 
 
 @pytest.mark.parametrize('kind', damages([b'']*6))
@@ -445,6 +446,44 @@ def test_threads_get_numbers_of_their_own(tmp_path):
         assert [one.id for one in again.labels] == list(range(1, 81))
 
 
+def change_again_and_again(labels:LabelSet, rounds:int) -> None:
+    "Add, take back, merge and delete; what another thread has deleted meanwhile is left out."
+    steps = (lambda: labels.add((1, 1), 'grass'), labels.undo, labels.redo, labels.undo,
+             lambda: labels.merge_classes('grass', 'maize'), labels.undo,
+             lambda: labels.delete_class('maize'), labels.undo)
+    for _ in range(rounds):
+        for step in steps:
+            with contextlib.suppress(LabelError): step()
+
+
+def test_what_is_read_while_others_write_is_of_one_instant():
+    "Counts add up to the labels, and every label has its class, in each snapshot; nothing read fails."
+    labels = begun(None, 150)
+    for number in range(50): labels.add((number, 2), 'grass')
+    writers = [threading.Thread(target=change_again_and_again, args=(labels, 400)) for _ in range(2)]
+    wrong, versions, interval = [], [], sys.getswitchinterval()
+
+    def read() -> None:
+        while any(one.is_alive() for one in writers):
+            try:
+                held = labels.snapshot()
+                versions.append(held.version)
+                said = {one.class_id for one in held.labels} - {one.id for one in held.classes}
+                counts = held.counts()
+                if said or sum(counts.values()) != len(held.labels): wrong.append((said, counts))
+                labels.labels, labels.classes, labels.counts(), repr(labels), labels._repr_html_()
+            except Exception as error: wrong.append(error)
+
+    sys.setswitchinterval(1e-6)
+    try:
+        readers = [threading.Thread(target=read) for _ in range(2)]
+        for one in (*writers, *readers): one.start()
+        for one in (*writers, *readers): one.join()
+    finally: sys.setswitchinterval(interval)
+    assert not wrong, wrong[:3]
+    assert len(set(versions)) > 10 and sum(labels.counts().values()) == len(labels)
+
+
 def test_a_failing_observer_hurts_nobody(tmp_path):
     labels, heard = begun(tmp_path/'labels.jsonl'), []
     labels.observe(lambda _: 1/0)
@@ -480,7 +519,7 @@ def test_tables_carry_everything_there_and_back(tmp_path):
 def test_numbers_come_back_bit_for_bit(lon, lat, value):
     labels = LabelSet()
     labels.add((lon, lat), value=value)
-    assert _parse(_line(1, {'it': [lon, lat, value]})) == (1, {'it': [lon, lat, value]})
+    assert parse_line(journal_line(1, {'it': [lon, lat, value]})) == (1, {'it': [lon, lat, value]})
     one, = LabelSet.from_geodataframe(labels.to_geodataframe()).labels
     assert (one.shape['coordinates'], one.value) == ([lon, lat], value)
 

@@ -19,7 +19,7 @@ from sklearn.naive_bayes import GaussianNB
 
 import alphaearth_nb.live as live_page
 import alphaearth_nb.live_state as live_state
-from alphaearth_nb.core import CheckpointError, ConfigError, FieldError, LabelError
+from alphaearth_nb.core import CheckpointError, ConfigError, FieldError, LabelError, PlaceNotFound
 from alphaearth_nb.fields import make_field
 from alphaearth_nb.grids import pixels_of_points, utm_grid
 from alphaearth_nb.intervals import balanced_accuracy
@@ -291,7 +291,7 @@ def test_bad_labels_do_not_stop_the_loop(bad):
 def test_bad_fields_are_refused(tmp_path):
     with pytest.raises(FieldError, match='an embedding field or a path'):
         LiveProbe(np.zeros((3, 3)), LabelSet())
-    with pytest.raises(FieldError, match='readable GeoTIFF'): LiveProbe(tmp_path/'no.tif', LabelSet())
+    with pytest.raises(PlaceNotFound, match='must be a file'): LiveProbe(tmp_path/'no.tif', LabelSet())
     with pytest.raises(ConfigError, match='one field or more'): LiveProbe({}, LabelSet())
 
 
@@ -407,6 +407,22 @@ def test_numbers_in_closed_form():
     live.update(), live.train()
     assert np.nanmin(live.predict()) >= numbers.min() and live.card().random.value < 1
     with pytest.raises(LabelError, match='Use predict for a map'): live.to_probe()
+
+
+def test_numbers_of_two_fields():
+    "Numbers that are a tenth of the range apart are different."
+    live = LiveProbe({'a': FIELD, 'b': field_of(2.5, seed=2)}, labels := LabelSet())
+    for row, column in np.random.default_rng(0).integers(6, SIDE, (60, 2)):
+        labels.add(lonlat(row, column), value=float(area_of()[row, column]))
+    live.update()
+    zoom = live.tiles['a'].max_zoom
+    for tile in live.tiles['a'].cover(zoom):
+        differ = live.disagreement('a', 'b', zoom, *tile)
+        one, other = (live.tile(name, zoom, *tile)[0].astype(int) for name in 'ab')
+        there = (one < 255) & (other < 255)
+        np.testing.assert_array_equal(differ < 255, there)
+        np.testing.assert_array_equal(differ[there] == 1, np.abs(one - other)[there] > 25)
+        assert 0 < differ[there].mean() < (one != other)[there].mean()
 
 
 @pytest.mark.parametrize('estimator', [GaussianNB(), RandomForestClassifier(20, random_state=0)])

@@ -17,9 +17,9 @@ from pyproj import Transformer
 
 from alphaearth_nb.codes import BANDS, dequantize
 from alphaearth_nb.core import AlphaEarthError
-from alphaearth_nb.fields import _as_field
-from alphaearth_nb.mercator import (TILE, FieldTiles, _cover, _tile_edges, field_places, mercator_picture,
-                                    pixel_m)
+from alphaearth_nb.fields import as_field
+from alphaearth_nb.mercator import (TILE, FieldTiles, _cover, field_places, mercator_picture, pixel_m,
+                                    tile_edges)
 
 NEAR_PX = .1
 
@@ -54,7 +54,7 @@ def on_field(grid, places, margin=0):
 @given(grid=grids(), zoom=st.integers(0, 18), which=st.floats(0, 1, exclude_max=True))
 def test_every_pixel_of_a_tile_is_where_pyproj_says(grid, zoom, which):
     names = _cover(grid, zoom, None)
-    edges = _tile_edges(zoom, *names[int(which*len(names))])
+    edges = tile_edges(zoom, *names[int(which*len(names))])
     found, wanted = field_places(grid, *edges, (TILE, TILE)), truth(grid, *edges, (TILE, TILE))
     assert np.isfinite(found[:, on_field(grid, wanted)]).all()
     known = np.isfinite(found) & np.isfinite(wanted)
@@ -74,7 +74,7 @@ def test_the_cover_holds_every_pixel_once(grid, zoom):
     held = set(zip(across.ravel().tolist(), down.ravel().tolist()))
     assert held <= names
     for name in names - held:
-        wanted = truth(grid, *_tile_edges(zoom, *name), (TILE, TILE))
+        wanted = truth(grid, *tile_edges(zoom, *name), (TILE, TILE))
         reach = 3 + 2*pixel_m(zoom)/10
         assert on_field(grid, np.nan_to_num(wanted, nan=-1e9), -reach).any()
 
@@ -87,7 +87,7 @@ def test_tiles_join_without_a_seam(grid, zoom, which):
     column, row = names[int(which*len(names))]
     if column + 1 == 2**zoom or row + 1 == 2**zoom: return
     for neighbour, axis in (((column + 1, row), 2), ((column, row + 1), 1)):
-        edges = [_tile_edges(zoom, *name) for name in ((column, row), neighbour)]
+        edges = [tile_edges(zoom, *name) for name in ((column, row), neighbour)]
         parts = [field_places(grid, *each, (TILE, TILE)) for each in edges]
         steps = np.diff(np.concatenate(parts, axis=axis), axis=axis)
         inside, across = steps.take(TILE - 2, axis), steps.take(TILE - 1, axis)
@@ -132,7 +132,7 @@ GRID = GeoBox((1100, 600), Affine(10, 0, 299_990, 0, -10, 5_650_000), 'EPSG:3263
 
 
 @pytest.fixture(scope='module')
-def field(): return _as_field(smooth(*GRID.shape), GRID, {'state': 'codes', 'valid_period': '2018'})
+def field(): return as_field(smooth(*GRID.shape), GRID, {'state': 'codes', 'valid_period': '2018'})
 
 
 @pytest.fixture(scope='module', params=['from the north', 'from the south'])
@@ -165,7 +165,7 @@ def test_overviews_give_the_same_picture(field, path, coarser):
     zoom, basis = memory.max_zoom - coarser, field.aef.basis()
     wanted = dequantize(field.values.transpose(1, 2, 0))
     for name in memory.cover(zoom):
-        places = field_places(GRID, *_tile_edges(zoom, *name), (TILE, TILE))
+        places = field_places(GRID, *tile_edges(zoom, *name), (TILE, TILE))
         corner = (places < np.array([GRID.width/8 + 20, GRID.height/8 + 20])[:, None, None]).all(0)
         sure = on_field(GRID, np.nan_to_num(places, nan=-1e9), 20) & ~corner
         if not sure.any(): continue
@@ -181,7 +181,7 @@ def test_overviews_give_the_same_picture(field, path, coarser):
 
 def test_a_field_across_the_date_line_is_whole():
     grid = GeoBox((200, 300), Affine(10, 0, 201_000, 0, -10, 7_000_000), 'EPSG:32701')
-    tiles = FieldTiles(_as_field(smooth(*grid.shape), grid, {'state': 'codes'}))
+    tiles = FieldTiles(as_field(smooth(*grid.shape), grid, {'state': 'codes'}))
     zoom, seen = tiles.max_zoom, np.zeros(grid.shape, bool)
     names = tiles.cover(zoom)
     assert {0, 2**zoom - 1} <= {column for column, _ in names} and tiles.bounds[0] < 180 < tiles.bounds[2]

@@ -137,6 +137,43 @@ def test_the_later_of_two_threads_has_the_last_word(monkeypatch):
     assert shown.panel.classes[0]['count'] == 2
 
 
+def test_what_is_under_way_at_closing_puts_nothing_back():
+    "A fit that ends after the map was closed must not bring its layers back."
+    shown = opened()
+    label_truth(shown)
+    shown.wait(None)
+    go, there, update = threading.Event(), threading.Event(), shown.live.update
+    def slow():
+        there.set()
+        go.wait(20)
+        return update()
+    shown.live.update = slow
+    shown.labels.undo()
+    assert there.wait(20)
+    shown.close()
+    go.set()
+    assert shown.panel.worker.wait(20)
+    assert not {*shown._handles.values(), shown._dots} & {*shown.map.layers}
+
+
+def test_the_picture_comes_before_the_dots(monkeypatch):
+    "While a page waits for a picture, nothing else is sent to it or computed; a page that sleeps holds nothing up."
+    shown = opened()
+    label_truth(shown)
+    tiles = watched(shown)
+    shown.wait(None)
+    for patience in (20., .01):
+        monkeypatch.setattr(probe_map.ProbePanel.painted, '__defaults__', (patience,))
+        version, dots = shown.panel._drawn['prediction'].version, len(shown._dots.data['features'])
+        click(shown, 33, 3 + dots, class_id=1)
+        assert shown.panel.worker.wait(20) and shown.panel._drawn['prediction'].version == version + 1
+        if patience > 1:
+            assert len(shown._dots.data['features']) == dots and not shown._behind.wait(.1)
+            say(shown, type='painted', layer='prediction', version=version + 1)
+        shown.wait(20)
+        assert len(shown._dots.data['features']) == dots + 1 and tiles
+
+
 def test_nothing_old_is_shown_once_labels_are_gone():
     "A card that was being made when the labels went must not appear after they went."
     shown = opened()

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 from alphaearth_nb.codes import BANDS, DECODED, NO_DATA, dequantize, quantize
-from alphaearth_nb.cogs import read_codes, write_codes
+from alphaearth_nb.cogs import LARGEST_PX, read_codes, write_codes
+from alphaearth_nb.core import AlphaEarthError, FieldError
 from alphaearth_nb.fields import read_cog
+from alphaearth_nb.label_pixels import FieldPixels
 
 RELEASED = Path(__file__).parents[1]/'../shared/data/aef_wisconsin_2024_32616_10m.tif'
 DAMAGED_COPIES = 300
@@ -150,6 +154,91 @@ def test_overviews_are_directions_of_means(written):
     assert np.isnan(overview[:2, :3]).all() and not np.isnan(overview[2:, 3:]).any()
 
 
+# ---- windows of a file, without reading all of it
+
+def write_foreign(path, values, names=BANDS, step=-10, crs=UTM, **more):
+    "Write a GeoTIFF as another program would; a positive step has its rows from the south."
+    count, height, width = values.shape
+    north = 4_906_630 if step < 0 else 4_906_630 - 10*height
+    with rasterio.open(path, 'w', driver='GTiff', dtype=values.dtype, count=count, height=height, width=width,
+                       crs=crs, transform=Affine(10, 0, 358_380, 0, step, north), **more) as file:
+        file.write(values if step < 0 else values[:, ::-1])
+        file.descriptions = names
+    return path
+
+
+@pytest.fixture(scope='module')
+def forms(written, tmp_path_factory):
+    "The same codes as our file and as four of other programs; {name: path}."
+    codes, path = written(103, 103)
+    folder, order = tmp_path_factory.mktemp('forms'), np.random.default_rng(0).permutation(64)
+    unit = np.moveaxis(dequantize(np.moveaxis(codes, 0, -1)), -1, 0)
+    unit[:, 60:, 90:] = np.nan
+    return {'ours': path, 'upward': write_foreign(folder/'upward.tif', codes, step=10, nodata=NO_DATA),
+            'mixed': write_foreign(folder/'mixed.tif', codes[order], [BANDS[i] for i in order]),
+            'unit': write_foreign(folder/'unit.tif', unit, nodata=np.nan),
+            'filled': write_foreign(folder/'filled.tif', np.where(np.isnan(unit), np.float32(-9999), unit),
+                                    step=10, nodata=-9999)}
+
+
+@pytest.mark.parametrize('form', ['ours', 'upward', 'mixed', 'unit', 'filled'])
+def test_windows_are_those_of_the_whole(forms, form):
+    "Whatever a file holds, a window of it is the window of what `read_cog` gives, as codes."
+    pixels, whole = FieldPixels(forms[form]), read_cog(forms[form])
+    assert pixels.grid == whole.aef.grid and pixels.field.attrs | {'state': whole.aef.state} == whole.attrs
+    codes = whole.aef.codes().values
+
+    @settings(max_examples=15, deadline=None, database=None, derandomize=True)
+    @given(st.integers(0, 100), st.integers(0, 100), st.integers(1, 103), st.integers(1, 103))
+    def check(top, left, height, width):
+        window = slice(top, min(103, top + height)), slice(left, min(103, left + width))
+        assert np.array_equal(pixels.window(*window), codes[:, *window])
+
+    check()
+
+
+def not_fields(path, codes):
+    "Files that are no field by their header: {name: path}."
+    whole = write_codes(path/'altered.tif', codes, GeoBox(codes.shape[1:], Affine.scale(10, -10), UTM), {})
+    with rasterio.open(whole, 'r+') as file: file.update_tags(AE_MODEL='other')
+    (path/'text.tif').write_text('no raster at all')
+    return {'altered': whole, 'text': path/'text.tif', 'gone': path/'gone.tif', 'folder': path,
+            'bytes': write_foreign(path/'bytes.tif', (codes + np.int16(128)).astype(np.uint8)),
+            'bands': write_foreign(path/'bands.tif', codes[:63], BANDS[:63]),
+            'names': write_foreign(path/'names.tif', codes, ['B01', *BANDS[1:]]),
+            'nowhere': write_foreign(path/'nowhere.tif', codes, crs=None)}
+
+
+def test_windows_are_refused_in_the_words_of_the_whole(tmp_path):
+    for name, path in not_fields(tmp_path, some_codes(24, 20)).items():
+        with pytest.raises(AlphaEarthError) as whole: read_cog(path)
+        with pytest.raises(AlphaEarthError) as part: FieldPixels(path)
+        assert (type(part.value), str(part.value)) == (type(whole.value), str(whole.value)), name
+
+
+def test_vectors_that_are_none_are_refused_where_they_are_read(tmp_path):
+    vectors = np.moveaxis(dequantize(np.moveaxis(some_codes(24, 20), 0, -1)), -1, 0)
+    vectors[:, 12:, :10] *= 3
+    pixels = FieldPixels(write_foreign(tmp_path/'long.tif', vectors, nodata=np.nan))
+    assert pixels.window(slice(0, 12), slice(0, 20)).shape == (64, 12, 20)
+    with pytest.raises(FieldError, match='Divide by their length'): pixels.window(slice(0, 24), slice(0, 20))
+
+
+def test_a_field_larger_than_memory_is_opened_by_its_header(tmp_path):
+    "100 GB of codes, none of which was written; only what is looked at is read."
+    side, path = 40_960, tmp_path/'large.tif'
+    with rasterio.open(path, 'w', driver='GTiff', dtype='int8', count=64, height=side, width=side, crs=UTM,
+                       transform=Affine(10, 0, 358_380, 0, -10, 4_906_630), nodata=NO_DATA, tiled=True,
+                       blockxsize=4096, blockysize=4096, interleave='band', compress='ZSTD', SPARSE_OK=True,
+                       bigtiff='YES') as file:
+        file.descriptions = BANDS
+    assert side**2 > LARGEST_PX and path.stat().st_size < 1e6
+    pixels = FieldPixels(path)
+    assert pixels.field.shape == (64, side, side) and not pixels.field.values.strides[1]
+    assert (pixels.window(slice(30_000, 30_010), slice(5, 9)) == NO_DATA).all()
+    with pytest.raises(FieldError, match='at most'): read_cog(path)
+
+
 CHILD = """
 import json, resource, sys
 from pathlib import Path
@@ -231,7 +320,6 @@ def test_a_file_that_does_not_fit_leaves_nothing(tmp_path):
 
 def test_other_files_cannot_make_it_look_elsewhere(tmp_path):
     "A VRT that names a remote raster is no GeoTIFF, and files beside a raster are not read."
-    from alphaearth_nb.core import FieldError
     grid = GeoBox((24, 20), Affine(10, 0, 358_380, 0, -10, 4_906_630), UTM)
     codes = some_codes(24, 20)
     path = write_codes(tmp_path/'field.tif', codes, grid, {})

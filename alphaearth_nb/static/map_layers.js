@@ -210,7 +210,13 @@ export class MapLayers {
 
   receive(message, buffers) {
     if (message.type !== 'tiles') return;
-    this.layers.get(message.layer)?.receive(message, buffers);
-    this.onPainted?.(message.version);
+    const layer = this.layers.get(message.layer),
+      {version} = message;
+    layer?.receive(message, buffers);
+    this.onPainted?.(version);
+    if (layer?.spec.kind === 'classes')
+      requestAnimationFrame(() =>
+        setTimeout(() => this.model.send({type: 'painted', layer: layer.spec.id, version}), 0),
+      );
   }
 }

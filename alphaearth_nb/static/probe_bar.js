@@ -59,6 +59,21 @@ export function picturesPart(probe) {
   );
 }
 
+/** The colours of numbers, from the smallest that was labelled to the largest. */
+export function rampLegend({colours, range}) {
+  const shades = [0, 0.25, 0.5, 0.75, 1].map((share) => colours[Math.round(share * (colours.length - 1))]);
+  const end = (value) => make('span', {}, Number(value.toPrecision(3)).toLocaleString('en'));
+  return make(
+    'div',
+    {},
+    make('div', {
+      class: 'aenb-ramp',
+      style: {background: `linear-gradient(to right, ${shades.map((one) => `rgb(${one})`)})`},
+    }),
+    make('div', {style: {display: 'flex', justifyContent: 'space-between'}}, ...range.map(end)),
+  );
+}
+
 export function nextPart(probe) {
   const next = probe.model.get('suggestion');
   if (next.lon === undefined) return null;

@@ -2,7 +2,7 @@
 import {make, fill, listen, keyList} from './dom.js';
 import {MapLayers} from './map_layers.js';
 import {classList, scoreCard, actions} from './probe_parts.js';
-import {picturesPart, nextPart} from './probe_bar.js';
+import {picturesPart, nextPart, rampLegend} from './probe_bar.js';
 
 const DOUBLE_MS = 350,
   DOUBLE_PX = 6; // two clicks this close together are a double click, which zooms
@@ -29,8 +29,8 @@ class Probe {
     this.layers = new MapLayers(model);
     this.layers.onMap.push((map) => this.meet(map));
     this.layers.onPainted = (version) => this.painted(version);
-    model.on('change', () => this.refresh());
-    model.on('change:classes change:current change:suggestion change:labels', () => this.dress());
+    model.on('change', () => this.soon());
+    model.on('change:classes change:current change:suggestion change:layers', () => this.dress());
     model.on('change:suggestion', () => this.onward && this.visit());
     model.on('msg:custom', (message) => message.type === 'fly' && this.fly(message));
     this.serial = 0;
@@ -144,12 +144,14 @@ class Probe {
 
   dress() {
     const classes = this.model.get('classes'),
-      settled = this.model.get('settled');
+      settled = this.model.get('settled'),
+      ramp = (this.model.get('layers') || []).find(({id}) => id === 'prediction')?.legend;
     for (const part of this.parts) {
       for (const serial of part.pending.keys()) if (serial <= settled) this.settle(part, serial);
-      part.legend.hidden = !classes.length;
+      part.legend.hidden = !classes.length && !ramp?.range;
       fill(
         part.legend,
+        ramp?.range ? rampLegend(ramp) : null,
         ...classes.map(({name, colour, count}) =>
           make(
             'div',
@@ -210,7 +212,14 @@ class Probe {
     this.refresh();
   }
 
+  /** Make the panel anew once for all that changes in one go. */
+  soon() {
+    this.waiting ??= requestAnimationFrame(() => this.refresh());
+  }
+
   refresh() {
+    cancelAnimationFrame(this.waiting);
+    this.waiting = null;
     for (const panel of this.panels)
       fill(
         panel,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from harness import figure, measure, seconds_of
 
-from alphaearth_nb.journal import Change, ClassDef, Label, State, _begin, _line, _plain
+from alphaearth_nb.journal import Change, ClassDef, Label, State, begin_journal, journal_line, plain_change
 from alphaearth_nb.labels import LabelSet
 
 CLICKS, MANY = 500, 100_000
@@ -20,12 +20,13 @@ def flush(file:object) -> None:
 
 def write_many(path:Path) -> None:
     "A journal of as many clicks, without waiting for the disk at each."
-    size = _begin(path, State(), 0)
+    size = begin_journal(path, State(), 0)
     changes = [Change('add a class', {1: ClassDef(id=1, name='maize', colour='#e69f00')}, {})]
     changes += [Change('add a label', {}, {number: Label(
         id=number, shape={'type': 'Point', 'coordinates': [3 + number/MANY, 51.]}, class_id=1, by='bench',
         time_ms=1_600_000_000_000 + number)}) for number in range(1, MANY + 1)]
-    lines = (_line(number, _plain(change) | {'kind': 'do'}) for number, change in enumerate(changes, 1))
+    lines = (journal_line(number, plain_change(change) | {'kind': 'do'})
+             for number, change in enumerate(changes, 1))
     with open(path, 'ab') as file:
         assert file.tell() == size
         file.writelines(lines)

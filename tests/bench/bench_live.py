@@ -25,7 +25,7 @@ FIELD = f'''
 import time
 import numpy as np, alphaearth_nb as ae
 from alphaearth_nb.codes import quantize
-from alphaearth_nb.fields import _as_field
+from alphaearth_nb.fields import as_field
 from alphaearth_nb.grids import grid_bounds_lonlat, utm_grid, window
 side = {SIDE}
 rng = np.random.default_rng(0)
@@ -39,7 +39,7 @@ for top in range(0, side, 256):
     codes[:, top:top + 256] = np.moveaxis(quantize(vectors), -1, 0)
 grid = window(utm_grid((3.2, 50.9, 3.85, 51.35)), 0, 0, side, side)
 attrs = dict(state='codes', model='bench', dataset='', version='', valid_period='2018')
-field = _as_field(codes, grid, attrs)
+field = as_field(codes, grid, attrs)
 '''.strip()
 SHOW = f'''
 m = ae.ProbeMap(field, 'bench.labels.jsonl', height_px=900)
@@ -52,8 +52,9 @@ m
 '''.strip()
 KERNEL = '''
 import json
-from alphaearth_nb.probe_panel import pack
-names = sorted(set().union(*m.panel._drawn['prediction'].looked_at.values()))
+from alphaearth_nb.live_state import LiveState
+layer = m.panel._drawn['prediction']
+names = sorted(set().union(*layer.looked_at.values()))
 tiles = [tuple(map(int, name.split('/'))) for name in names]
 read = np.concatenate([m.live.tiles[m.field].codes(*one).ravel() for one in tiles]).view(np.int64)
 def once(work):
@@ -61,9 +62,9 @@ def once(work):
     work()
     return time.perf_counter() - start
 def kernel():
-    m.live.state = type(m.live.state)()          # forgets the fit, not the pixels of labels
-    state = m.live.update()
-    for one in tiles: pack(*m.live.tile(m.field, *one), len(state.classes))
+    m.live.state = LiveState()                   # forgets the fit, not the pixels of labels
+    m._state = m.live.update()
+    for one in tiles: layer.render(*one)
 def whole(): m.live.predict(m.field)
 m.wait()
 found = dict(tiles=len(tiles), bytes=read.nbytes, whole_bytes=codes.nbytes)
