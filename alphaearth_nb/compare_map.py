@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TIPS', 'WORDS', 'VIEWS', 'RAMP', 'ARRANGED_BY', 'DOTS', 'OUTSIDE', 'EMPTY', 'facts_of', 'ComparePanel', 'CompareMap']
 
-# %% ../nbs/56_compare_map.ipynb #68302b2c
+# %% ../nbs/56_compare_map.ipynb #083ee5aa
 import contextlib
 import html
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from .frames import FrameSequence
 from .grids import grid_bounds_lonlat, pixels_of_points, same_grid
 from .inspection import (Searched, centres_lonlat, known_pixels, limits_of, on_grid_of,
                                       pixels_lonlat, sampled_field, series_at, shade, vectors_at)
-from .maps import (MAX_ZOOM, beside, credit, field_name, host_map, look_at, passed,
+from .maps import (MAX_ZOOM, beside, credit, field_name, host_map, is_plain, look_at, passed,
                                 picture_bytes, ramp_colours, tile_layer)
 from .mercator import FieldTiles
 
@@ -120,7 +120,7 @@ def _check_given(a:object, frames:object, basis:object, agreement:object) -> Non
         raise FieldError(problem('agreement', 'of other fields', 'on the grid of a',
                                  'Run compare(a, b) again.'))
 
-# %% ../nbs/56_compare_map.ipynb #99485469
+# %% ../nbs/56_compare_map.ipynb #2e7edd94
 class CompareMap(ipywidgets.VBox):
     "Two fields on one map, in colours that mean the same."
     def __init__(self,
@@ -141,7 +141,7 @@ class CompareMap(ipywidgets.VBox):
         self._labels, self._agreement, self._basis, self._notes = labels, agreement, basis, _notes(b, self.b)
         self._searched = self._other = self._dots = None
         names = list(names or _short_names(a, self.b))
-        self.panel = ComparePanel(hosts=[self.map], view=view, names=names)
+        self.panel = ComparePanel(hosts=[self.map], view=view, names=names, quiet=is_plain(host))
         self._boxes = beside(self.map, self.panel, height_px)
         super().__init__([self._boxes, self.panel.line])
         _put_layers(self)

@@ -158,7 +158,7 @@ def field_places(
 LIMIT_BYTES = 512*2**20       # codes of tiles that are kept: 128 tiles, a screen is about 16
 MOST_ZOOM, MOST_TILES = 22, 65_536
 
-# %% ../nbs/47_mercator.ipynb #f23c3980
+# %% ../nbs/47_mercator.ipynb #aa18e848
 class FieldTiles:
     "The pixels of a field, tile by tile."
     def __init__(self,
@@ -197,7 +197,9 @@ class FieldTiles:
 
     def draw(self, ask:Callable, zoom:int, column:int, row:int, fill:int=255) -> np.ndarray: # (65536, ...)
         "Draw a tile from what `ask` says of codes (64, n), once for each pixel of the field that is shown."
-        return _drawn(ask, *_kept(self, ('shown', zoom, column, row)), fill)
+        return _drawn(ask, *self.shown(zoom, column, row), fill)
+
+    def shown(self, zoom:int, column:int, row:int) -> tuple: return _kept(self, ('shown', zoom, column, row))
 
     def picture(self, zoom:int, column:int, row:int, basis:ColourBasis) -> np.ndarray: # (256, 256, 4) uint8
         "Draw a tile in the colours of a basis."
@@ -314,14 +316,14 @@ def _read_tile(tiles:FieldTiles, zoom:int, column:int, row:int) -> np.ndarray:
     in_pieces(lambda first, stop: run_kernel(_fetch, planes, under, found, first, stop), TILE*TILE)
     return found
 
-# %% ../nbs/47_mercator.ipynb #5f4ea135
+# %% ../nbs/47_mercator.ipynb #77046aea
 def _shown(tiles:FieldTiles, zoom:int, column:int, row:int) -> tuple[np.ndarray, np.ndarray]:
     "Codes (64, n) that a tile shows, each pixel once, and which one where (65536,); -1 is outside."
     places = field_places(tiles.grid, *tile_edges(zoom, column, row), (TILE, TILE))
     inside, rows, columns = _under(tiles.grid, places)
     if not inside.any(): return np.full((len(BANDS), 1), NO_DATA, np.int8), np.full(TILE*TILE, -1, np.int32)
     (top, bottom), (left, right) = ((each[inside].min(), each[inside].max() + 1) for each in (rows, columns))
-    if (bottom - top)*(right - left) > TILE*TILE:     # the tile shows some of the pixels only
+    if (bottom - top)*(right - left) >= TILE*TILE:    # the tile shows some of the pixels only
         return _kept(tiles, (zoom, column, row)), np.arange(TILE*TILE, dtype=np.int32)
     codes = tiles.pixels.window(slice(int(top), int(bottom)), slice(int(left), int(right)))
     under = np.where(inside, (rows - top)*(right - left) + columns - left, -1).astype(np.int32)

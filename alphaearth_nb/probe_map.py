@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WHOLE', 'WHOLE_PX', 'ANSWERS', 'ProbeMap']
 
-# %% ../nbs/59_probe_map.ipynb #da3d316b
+# %% ../nbs/59_probe_map.ipynb #37a8067a
 import threading
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -21,7 +21,8 @@ from .channel import Layer, Worker, put_after
 from .core import AlphaEarthError, ConfigError, LabelError, problem
 from .live import LiveProbe
 from .live_state import LiveState
-from .maps import basis_of, beside, credit, host_map, look_at, passed, picture_bytes, tile_layer
+from .maps import (basis_of, beside, credit, host_map, is_plain, look_at, passed, picture_bytes,
+                                tile_layer)
 from .probe_panel import (NO_CLASS, NO_NUMBER, NOT_CHOSEN, PICTURES, ProbePanel, WholeFields,
                                        card_facts, class_facts, label_features, legend_of,
                                        named_fields, nearest_label, open_labels, prediction_bytes,
@@ -121,7 +122,7 @@ def _follow(shown:'ProbeMap', stale:Callable) -> None:
         shown._hectares = whole[2]
         _list_classes(shown)
 
-# %% ../nbs/59_probe_map.ipynb #fbe7f23f
+# %% ../nbs/59_probe_map.ipynb #08d0ed6c
 def _put_layers(shown:'ProbeMap') -> None:
     "Make the layers, and look at the fields."
     tiles = shown.live.tiles
@@ -138,25 +139,25 @@ def _put_layers(shown:'ProbeMap') -> None:
         handle.bounds = [[south, west], [north, east]]
         kind, facts = ('picture', {}) if name == 'embedding' else ('classes', dict(legend=dict(colours=[])))
         shown.panel.add_layer(Layer(name, kind, handle, render, facts))
-    style = dict(radius=6, weight=2)
-    shown._dots = ipyleaflet.GeoJSON(name='labels', point_style=style, data=label_features(shown.labels))
+    dots = label_features(shown.labels)
+    shown._dots = ipyleaflet.GeoJSON(name='labels', point_style={'radius': 6}, data=dots)
     look_at(shown.map, (west, south, east, north))
     shown.panel.near = finest.max_zoom
 
-# %% ../nbs/59_probe_map.ipynb #6e666712
-def _prediction(shown:'ProbeMap', *tile:int) -> bytes:
-    "Draw what the probe says on a tile."
+# %% ../nbs/59_probe_map.ipynb #875aea54
+def _prediction(shown:'ProbeMap', *tile:int) -> tuple[bytes, np.ndarray]:
+    "Say what the probe says of the pixels that a tile shows, and which one lies where."
     name = shown.field
-    return shown.live.tiles[name].draw(partial(prediction_bytes, shown._state, name), *tile).tobytes()
+    codes, under = shown.live.tiles[name].shown(*tile)
+    return prediction_bytes(shown._state, name, codes), under
 
 def _disagreement(shown:'ProbeMap', *tile:int) -> bytes:
     "Draw where the field that is shown and the next one disagree."
-    names = list(shown.fields)
+    names = [*shown.fields]*2
     at = names.index(shown.field)
-    pair = names[at], names[(at + 1) % len(names)]
-    return shown.live.disagreement(*pair, *tile).tobytes()
+    return shown.live.disagreement(*names[at:at + 2], *tile).tobytes()
 
-# %% ../nbs/59_probe_map.ipynb #42ce3848
+# %% ../nbs/59_probe_map.ipynb #1e7b5303
 def _arrange(shown:'ProbeMap') -> None:
     "Put the layers of this picture onto the map, and take the others off."
     above = shown._handles.get({'how sure': 'prediction'}.get(shown.shown, shown.shown))
@@ -177,7 +178,7 @@ def _switched(shown:'ProbeMap') -> None:
         shown.panel.dress('prediction', legend=_legend(shown, 'prediction'))
         if shown.field == shown._seen: return
         shown._seen = shown.field
-        for name in shown._handles: shown.panel.redraw(name)
+        for name in shown._handles: shown.panel.redraw(name, moved=True)
         put_after(shown.panel.worker, shown._behind, 'follow', partial(_follow, shown))
 
 # %% ../nbs/59_probe_map.ipynb #8cebd4c1
@@ -275,7 +276,7 @@ def _train(shown:'ProbeMap') -> None:
         _refit(shown)
     shown.panel.worker.put('train', job)
 
-# %% ../nbs/59_probe_map.ipynb #9463a857
+# %% ../nbs/59_probe_map.ipynb #1ed21f1d
 class _Follower(ipywidgets.VBox):
     "A map whose picture follows its labels."
     _ends = ()
@@ -283,18 +284,18 @@ class _Follower(ipywidgets.VBox):
     def __init__(self, fields:object, labels:object=None, host:object=None, estimator:object=None, seed:int=0,
                  height_px:int=480):
         self.fields, self.map, self._ends = named_fields(fields), host_map(host), []
-        self._lock = threading.RLock()
-        self._state, self._said, self._note, self._skip = LiveState(), '', '', 0
+        self._lock, self._state = threading.RLock(), LiveState()
+        self._said, self._note, self._skip = '', '', 0
         self._hectares, self._handles, self._serials = {}, {}, {}
         self.live = LiveProbe(self.fields, None, seed)
         self._whole = WholeFields(self.live)
         self.live.set_estimator(estimator)
-        self._seen = next(iter(self.fields))
-        self.panel = panel = ProbePanel(hosts=[self.map], names=list(self.fields), field=self._seen)
+        names, self._seen = list(self.fields), next(iter(self.fields))
+        self.panel = panel = ProbePanel(hosts=[self.map], names=names, field=names[0], quiet=is_plain(host))
         self._behind, panel.owner, panel.answers = Worker(panel.complain), self, ANSWERS
-        if len(self.fields) > 1: panel.pictures = [*PICTURES, 'disagreement']
+        if names[1:]: panel.pictures = [*PICTURES, 'disagreement']
         super().__init__([beside(self.map, panel, height_px), panel.line])
-        self.labels = self.live.labels = open_labels(labels, self.fields)
+        self.labels = self.live.labels = open_labels(labels, self.fields, panel.line)
         if self.labels is not labels: self._ends.append(self.labels.close)
         self._begin(estimator)
 

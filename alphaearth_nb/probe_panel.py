@@ -8,7 +8,7 @@ __all__ = ['LEVELS', 'CIVIDIS', 'GREY_RED', 'NO_COLOUR', 'NO_CLASS', 'NO_NUMBER'
            'label_features', 'nearest_label', 'card_facts', 'WholeFields', 'take_drawings', 'named_fields',
            'journal_name', 'open_labels', 'free_name', 'write_number_map', 'save_part', 'repeat_code']
 
-# %% ../nbs/58_probe_panel.ipynb #9cc9cbc8
+# %% ../nbs/58_probe_panel.ipynb #3ae4b911
 import json
 import os
 import re
@@ -22,7 +22,7 @@ import numpy as np
 import traitlets
 import xarray as xr
 
-from .channel import Channel, javascript
+from .channel import Channel, MessageLine, javascript
 from .colours import hex_to_rgb
 from .core import ConfigError, LabelError, problem, write_aside
 from .label_maps import KEPT_TAGS, write_class_map, write_class_polygons
@@ -282,14 +282,17 @@ def journal_name(
     "Name the journal of labels after the first field."
     return (re.sub(r'[^\w.-]+', '-', next(iter(fields))).strip('-.')[:60] or 'field') + '.labels.jsonl'
 
-# %% ../nbs/58_probe_panel.ipynb #0e657d39
+# %% ../nbs/58_probe_panel.ipynb #2e938203
 def open_labels(
-    labels:object,  # LabelSet, path of its journal, or None
-    fields:Mapping, # {name: field}
-) -> LabelSet:      # The one that is given, or one to be closed
+    labels:object,    # LabelSet, path of its journal, or None
+    fields:Mapping,   # {name: field}
+    line:MessageLine, # Says what is kept where there is no kernel to say it
+) -> LabelSet:        # The one that is given, or one to be closed
     "Take a set of labels, or open one."
-    if isinstance(labels, LabelSet): return labels
-    return LabelSet(labels or journal_name(fields), field=' | '.join(fields))
+    if not isinstance(labels, LabelSet):
+        labels = LabelSet(labels or journal_name(fields), field=' | '.join(fields))
+    line.kept = f'Labels are kept in {labels.path.name}.' if labels.path else 'These labels have no file.'
+    return labels
 
 def free_name(
     stem:str,   # Path without ending

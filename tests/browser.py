@@ -19,6 +19,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -195,15 +196,20 @@ class Session:
 
     def open(self, cells:list[str], name:str='notebook') -> None:
         "Write a notebook of code cells, open it, and wait until its kernel is idle."
-        self.close_kernel()
-        self.jupyter.forget_settings()
-        self.path = f'{name}_{self.front}.ipynb'
         cell = {'cell_type': 'code', 'execution_count': None, 'metadata': {}, 'outputs': []}
         cells = [{**cell, 'id': f'cell-{index}', 'source': source} for index, source in enumerate(cells)]
         kernel = {'name': 'python3', 'display_name': 'Python 3', 'language': 'python'}
-        book = {'cells': cells, 'metadata': {'kernelspec': kernel}, 'nbformat': 4, 'nbformat_minor': 5}
-        (self.jupyter.folder/self.path).write_text(json.dumps(book), encoding='utf-8')
-        self.page.goto(self.jupyter.url + PAGES[self.front].format(quote(self.path)))
+        self.open_book({'cells': cells, 'metadata': {'kernelspec': kernel}}, f'{name}_{self.front}.ipynb')
+
+    def open_book(self, book:dict, path:str) -> None:
+        "Write a notebook, open it, and wait until its kernel is idle."
+        self.close_kernel()
+        self.jupyter.forget_settings()
+        self.path = path
+        place = self.jupyter.folder/path
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(json.dumps({'nbformat': 4, 'nbformat_minor': 5} | book), encoding='utf-8')
+        self.page.goto(self.jupyter.url + PAGES[self.front].format(quote(path)))
         self._ready()
 
     def _ready(self) -> None:
@@ -240,6 +246,33 @@ class Session:
         self.page.evaluate(f'{PANEL}.sessionContext.session.kernel.restart()')
         self.wait(IDLE)
         if run_all: self.run_all()
+
+    def kill_kernel(self) -> None:
+        "Kill the kernel's process, close what Jupyter says to that, and wait for the kernel it starts."
+        before = int(self.run('import os; print(os.getpid())'))
+        self._hang_up()
+        os.kill(before, signal.SIGKILL)
+        self.page.locator('.jp-Dialog button.jp-mod-accept').click()
+        self.page.locator('.jp-Dialog').wait_for(state='detached')
+        self.wait(IDLE)
+
+    def shut_kernel_down(self) -> None:
+        "End the kernel as the menu does; none is started instead."
+        self._hang_up()
+        self.page.evaluate(f'{PANEL}.sessionContext.shutdown()')
+        self.wait(f'!{PANEL}.sessionContext.session?.kernel')
+
+    def start_kernel(self) -> None:
+        "Start a kernel where there is none any more."
+        self.page.evaluate(f'{PANEL}.sessionContext.startKernel()')
+        self.wait(IDLE)
+
+    def show_cell(self, number:int) -> object:
+        "Scroll to a cell, which is not on the page before if it is far away; its output."
+        self.page.evaluate(f'{PANEL}.content.scrollToItem({number}, "start")')
+        cell = self.page.locator(f'.jp-Cell[data-windowed-list-index="{number}"]')
+        cell.wait_for()
+        return cell
 
     def reload(self) -> None:
         "Save the notebook and load the page again."

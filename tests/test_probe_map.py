@@ -10,6 +10,7 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 
 from alphaearth_nb import live, probe_map
+from alphaearth_nb.channel import GIVEN
 from alphaearth_nb.core import AlphaEarthError
 from alphaearth_nb.fields import make_field
 from alphaearth_nb.grids import grid_bounds_lonlat, utm_grid
@@ -63,10 +64,13 @@ def label_truth(shown:ProbeMap, count:int=12, seed:int=0) -> None:
 
 def watched(shown:ProbeMap, layer:str='prediction') -> dict:
     "What a browser would have on its screen: the newest tile of each name, with its legend."
-    tiles, on = {}, shown.live.tiles[shown.field]
+    tiles, where, on = {}, {}, shown.live.tiles[shown.field]
     def receive(message:dict, buffers=None) -> None:
         if message.get('layer') != layer: return
-        for name, part in zip(message['keys'], buffers): tiles[name] = bytes(part), message['legend']
+        places = iter(buffers[len(message['keys']):])
+        for name, part, placed in zip(message['keys'], buffers, message['placed']):
+            if placed == GIVEN: where[name] = np.frombuffer(next(places), '<u2')
+            tiles[name] = bytes(part), message['legend']
     shown.panel.send = receive
     names = [f'{on.max_zoom}/{x}/{y}' for x, y in on.cover(on.max_zoom)]
     say(shown, type='tiles', layer=layer, client='x', all=names, missing=names)
@@ -95,7 +99,7 @@ def test_200_clicks_end_the_same_fast_or_slow():
             if slow and number % 4 == 0: shown.wait(None)
         shown.wait(None)
         for name, (part, legend) in tiles.items():
-            assert part == _prediction(shown, *map(int, name.split('/'))) and legend['levels'] == 25
+            assert part == _prediction(shown, *map(int, name.split('/')))[0] and legend['levels'] == 25
         ends.append((tiles, shown.panel.classes, shown.card, shown.suggestion, shown.areas(), shown.message,
                      shown._dots.data['features'], shown.prediction().values.tolist()))
         shown.close()
@@ -157,7 +161,7 @@ def test_what_is_under_way_at_closing_puts_nothing_back():
 
 
 def test_the_picture_comes_before_the_dots(monkeypatch):
-    "While a page waits for a picture, nothing else is sent to it or computed; a page that sleeps holds nothing up."
+    "While a page waits for a picture, nothing else is computed; a page that sleeps holds nothing up."
     shown = opened()
     label_truth(shown)
     tiles = watched(shown)
@@ -213,7 +217,7 @@ def test_tiles_and_legends_are_of_one_state():
         assert state is not drawn and shown._state is drawn
         name, on = shown.field, shown.live.tiles[shown.field]
         tile = on.max_zoom, *on.cover(on.max_zoom)[0]
-        largest = max(one for one in _prediction(shown, *tile) if one < 255)
+        largest = max(one for one in _prediction(shown, *tile)[0] if one < 255)
         legend = _legend(shown, 'prediction')
         assert largest//legend['levels'] < len(legend['colours']) == len(drawn.classes)
     finally: shown._lock.release()

@@ -5,12 +5,19 @@
 // A layer of kind 'foreign' (tiles of Earth Engine) is only known, so that it can be swiped.
 
 const SIDE = 256; // pixels of a tile
+const [KNOWN, GIVEN] = [0, 1]; // what lies where in a tile: as before, as follows; else one byte each pixel
+const OUTSIDE = 65535; // of the field
+const HEARD = ['click', 'dblclick', 'contextmenu']; // what a quiet map tells Python of the mouse
 const LOOK_EVERY_MS = 200; // a map shown a second time is found without being announced
 
 export const modelOf = (model, reference) =>
   model.widget_manager.get_model(reference.replace('IPY_MODEL_', ''));
 
 const CLIENT = Math.random().toString(36).slice(2); // tells pages apart that show the same widget
+
+/** Numbers (65536,) of two bytes each, from wherever they lie in a message. */
+const wholeNumbers = ({buffer, byteOffset, byteLength}) =>
+  new Uint16Array(buffer.slice(byteOffset, byteOffset + byteLength));
 
 /** Colours (256,) of the bytes of a class tile: class · levels + how sure; 255 is no data. */
 export function paletteOf(legend) {
@@ -31,6 +38,14 @@ export function paletteOf(legend) {
     }
   });
   return palette;
+}
+
+/** A map of ipyleaflet tells Python of every move of the mouse, and a click has to wait behind them. */
+function silence(view) {
+  const send = view.send.bind(view);
+  view.send = (content, ...more) => {
+    if (content?.event !== 'interaction' || HEARD.includes(content.type)) return send(content, ...more);
+  };
 }
 
 /** One layer: which tiles are on the screen, and what Python said they look like. */
@@ -89,13 +104,17 @@ class Layer {
     this.ask(this);
   }
 
-  receive({version, keys, legend}, buffers) {
+  receive({version, keys, placed, legend}, buffers) {
     if (version < this.version) return; // a newer answer is here already
     this.version = version;
     if (legend) this.palette = paletteOf(legend);
+    let next = keys.length; // which byte lies where comes behind the bytes
     keys.forEach((key, index) => {
-      const tile = this.tiles.get(key);
+      const places = placed[index] === GIVEN ? wholeNumbers(buffers[next++]) : null,
+        tile = this.tiles.get(key);
       if (!tile) return;
+      if (placed[index] !== KNOWN) Object.assign(tile, {places, placed: true});
+      if (!tile.placed) return; // meant for another page; this one has asked for itself
       tile.version = version;
       tile.bytes = buffers[index];
       this.paint(tile);
@@ -107,7 +126,7 @@ class Layer {
     const version = tile.version,
       picture =
         this.spec.kind === 'classes'
-          ? this.coloured(tile.bytes)
+          ? this.coloured(tile)
           : await createImageBitmap(new Blob([tile.bytes], {type: 'image/png'}));
     if (version !== tile.version) return;
     for (const one of tile.shown) {
@@ -126,12 +145,15 @@ class Layer {
     }
   }
 
-  coloured(bytes) {
+  coloured({bytes, places}) {
     const picture = new ImageData(SIDE, SIDE),
       pixels = new Uint32Array(picture.data.buffer);
     const values = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength),
       palette = this.palette;
-    for (let index = 0; index < pixels.length; index++) pixels[index] = palette[values[index]];
+    for (let index = 0; index < pixels.length; index++) {
+      const place = places ? places[index] : index;
+      pixels[index] = place === OUTSIDE && places ? 0 : palette[values[place]];
+    }
     return picture;
   }
 }
@@ -175,6 +197,7 @@ export class MapLayers {
       for (const view of await this.viewsOf(host)) {
         if (!view.obj || this.seen.has(view.obj)) continue;
         this.seen.add(view.obj);
+        if (this.model.get('quiet')) silence(view);
         new ResizeObserver(() => view.obj._loaded && view.obj.invalidateSize({animate: false})).observe(
           view.obj.getContainer(),
         );

@@ -1,6 +1,11 @@
 // Parts of the panel of ProbeMap: what is shown, and what to label next.
 import {make, opacitySlider} from './dom.js';
 
+const SURE = [
+  [235, 235, 235],
+  [40, 40, 40],
+]; // as map_layers.js paints how sure
+
 export function picturesPart(probe) {
   const get = (name) => probe.model.get(name),
     fields = get('names');
@@ -26,18 +31,6 @@ export function picturesPart(probe) {
         {class: 'aenb-switch', role: 'group', 'aria-label': 'Picture'},
         ...get('pictures').map((one) => press('shown', one, one)),
       ),
-      make(
-        'button',
-        {
-          'data-focus': 'keys',
-          title: 'Keys',
-          onclick: () => {
-            probe.help = !probe.help;
-            probe.refresh();
-          },
-        },
-        '?',
-      ),
     ),
     make(
       'div',
@@ -55,14 +48,38 @@ export function picturesPart(probe) {
             ...fields.map((one) => make('option', {value: one, selected: one === get('field')}, one)),
           ),
       opacitySlider(probe.model, (name, value) => probe.set(name, value)),
+      make(
+        'button',
+        {
+          'data-focus': 'keys',
+          title: 'Keys',
+          onclick: () => {
+            probe.help = !probe.help;
+            probe.refresh();
+          },
+        },
+        '?',
+      ),
     ),
   );
 }
 
-/** The colours of numbers, from the smallest that was labelled to the largest. */
-export function rampLegend({colours, range}) {
-  const shades = [0, 0.25, 0.5, 0.75, 1].map((share) => colours[Math.round(share * (colours.length - 1))]);
-  const end = (value) => make('span', {}, Number(value.toPrecision(3)).toLocaleString('en'));
+/** What the colours of a picture mean, where they are not those of the classes; null where they are. */
+export function legendOf(shown, legend) {
+  if (shown === 'disagreement')
+    return legend?.colours?.map((one, at) =>
+      make('div', {}, make('i', {style: {background: `rgb(${one})`}}), ['same', 'different'][at]),
+    );
+  if (shown === 'how sure' && legend?.only) return rampLegend({colours: SURE, range: ['unsure', 'sure']});
+  return shown === 'prediction' && legend?.range ? rampLegend(legend) : null;
+}
+
+/** Colours from the smallest number that was labelled to the largest, or between two words. */
+function rampLegend({colours, range}) {
+  const few = [0, 0.25, 0.5, 0.75, 1].map((share) => colours[Math.round(share * (colours.length - 1))]);
+  const shades = colours.length < few.length ? colours : few;
+  const end = (value) =>
+    make('span', {}, value.length ? value : Number(value.toPrecision(3)).toLocaleString('en'));
   return make(
     'div',
     {},

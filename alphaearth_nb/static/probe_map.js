@@ -2,7 +2,7 @@
 import {make, fill, listen, keyList} from './dom.js';
 import {MapLayers} from './map_layers.js';
 import {classList, scoreCard, actions} from './probe_parts.js';
-import {picturesPart, nextPart, rampLegend} from './probe_bar.js';
+import {picturesPart, nextPart, legendOf} from './probe_bar.js';
 
 const DOUBLE_MS = 350,
   DOUBLE_PX = 6; // two clicks this close together are a double click, which zooms
@@ -30,7 +30,9 @@ class Probe {
     this.layers.onMap.push((map) => this.meet(map));
     this.layers.onPainted = (version) => this.painted(version);
     model.on('change', () => this.soon());
-    model.on('change:classes change:current change:suggestion change:layers', () => this.dress());
+    model.on('change:classes change:current change:suggestion change:layers change:shown', () =>
+      this.dress(),
+    );
     model.on('change:suggestion', () => this.onward && this.visit());
     model.on('msg:custom', (message) => message.type === 'fly' && this.fly(message));
     this.serial = 0;
@@ -145,22 +147,25 @@ class Probe {
   dress() {
     const classes = this.model.get('classes'),
       settled = this.model.get('settled'),
-      ramp = (this.model.get('layers') || []).find(({id}) => id === 'prediction')?.legend;
+      shown = this.model.get('shown'),
+      id = shown === 'disagreement' ? shown : 'prediction',
+      own = legendOf(shown, (this.model.get('layers') || []).find((one) => one.id === id)?.legend);
     for (const part of this.parts) {
       for (const serial of part.pending.keys()) if (serial <= settled) this.settle(part, serial);
-      part.legend.hidden = !classes.length && !ramp?.range;
+      part.legend.hidden = !classes.length && !own;
       fill(
         part.legend,
-        ramp?.range ? rampLegend(ramp) : null,
-        ...classes.map(({name, colour, count}) =>
-          make(
-            'div',
-            {class: 'aenb-cut'},
-            make('i', {style: {background: colour}}),
-            `${name} `,
-            make('span', {style: {opacity: 0.7}}, `${count}`),
-          ),
-        ),
+        ...(own
+          ? [own].flat()
+          : classes.map(({name, colour, count}) =>
+              make(
+                'div',
+                {class: 'aenb-cut'},
+                make('i', {style: {background: colour}}),
+                `${name} `,
+                make('span', {style: {opacity: 0.7}}, `${count}`),
+              ),
+            )),
       );
       this.place(part);
     }
