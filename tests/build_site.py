@@ -131,7 +131,7 @@ def navigation() -> list:
                               if page.title.startswith(f'{name}/')]
     layers = [{f'{number} {title}': [
         {LABELS.get(page.name, page.name.replace('_', ' ').capitalize()): page.path.stem + '.md'}
-        for page in library_pages() if page.number//10 == number]} for number, title in LAYERS.items()]
+        for page in library_pages() if page.number//100 == number]} for number, title in LAYERS.items()]
     project = [{'Changes': 'changelog.md'}, {'Contributing': 'contributing.md'}]
     parts = [{'Start': 'index.md'}, {'Tutorials': folder('tutorials')},
              {'Explanations': folder('explanations')}, {'Modules': layers}, {'Project': project}]

@@ -62,10 +62,10 @@ class Page:
     def title(self) -> str: return self.path.relative_to(NBS).as_posix()
 
     @property
-    def number(self) -> int: return int(self.path.name[:2])
+    def number(self) -> int: return int(self.path.name[:3])
 
     @property
-    def name(self) -> str: return self.path.stem[3:]
+    def name(self) -> str: return self.path.stem[4:]
 
     @property
     def module(self) -> Path: return PACKAGE/f'{self.name}.py'
@@ -102,7 +102,7 @@ def all_pages() -> list[Page]:
 @cache
 def library_pages() -> list[Page]:
     "The numbered pages, each of which becomes a module."
-    return [page for page in all_pages() if re.fullmatch(r'\d\d_\w+\.ipynb', page.title)]
+    return [page for page in all_pages() if re.fullmatch(r'\d{3}_\w+\.ipynb', page.title)]
 
 
 @cache

@@ -13,7 +13,7 @@ from pages import NBS, PACKAGE, ROOT, library_pages
 NEWER = ('3.13', '3.12')
 LEFT_OUT = {'torch', 'geemap', 'leafmap', 'earthengine-api'}  # what those layers never import
 HARNESS = {'nbdev', 'fastcore', 'execnb', 'ghapi', 'hypothesis'}
-LIGHT = [page for page in library_pages() if page.number//10 in (0, 1, 5)]
+LIGHT = [page for page in library_pages() if page.number//100 in (0, 1, 5)]
 
 
 def newer_python() -> Path|None:
