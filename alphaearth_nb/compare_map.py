@@ -277,7 +277,7 @@ def _draw_apart(shown:CompareMap) -> None:
 def _compare(shown:CompareMap, stale:Callable[[], bool]) -> None:
     "Compare the fields and draw them; where that cannot be done, draw each for itself and say why."
     shown.panel.line.say('Comparing the two fields …', 'busy')
-    said = 'Drag the handle, or click the map to look closer.', 'info'
+    said = 'Click the map to look closer; ? lists the keys.', 'info'
     try:
         basis = _colour_second(shown)
         found = shown._agreement or compare(shown.a, shown.b, labels=shown._labels)

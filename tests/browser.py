@@ -35,6 +35,7 @@ import environments
 import pytest
 from pages import ROOT
 
+LOST = "document.body.innerText.includes('model not found')"
 SCREENSHOTS = ROOT/'build'/'screenshots'
 VIEWPORT = {'width': 1280, 'height': 720}
 PATIENCE_S = 90  # until a state is given up; machines may be busy
@@ -275,10 +276,18 @@ class Session:
         return cell
 
     def reload(self) -> None:
-        "Save the notebook and load the page again."
+        """Save the notebook and load the page again; once more where Jupyter gave up waiting for the kernel.
+
+        The manager of widgets asks the kernel which there are and waits four seconds for it, which a busy machine
+        may need; it then says 'model not found', and a person loads the page again.
+        """
         self.command('docmanager:save')
-        self.page.reload()
-        self._ready()
+        for _ in range(3):
+            self.page.reload()
+            self._ready()
+            self.wait("!document.querySelector('.jp-OutputArea-output') || "
+                      f"document.querySelector('.leaflet-container') || {LOST}")
+            if not self.page.evaluate(LOST): return
 
     def theme(self, name:str) -> None:
         "Change to the 'dark' or the 'light' theme."

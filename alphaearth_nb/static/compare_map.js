@@ -24,6 +24,7 @@ class Compare {
     this.layers.onLayers.push(() => this.arrange());
     model.on('change:view change:split change:swapped', () => this.arrange());
     model.on('change', () => this.refresh());
+    model.on('change:inspected', () => requestAnimationFrame(() => this.reveal()));
     model.on('msg:custom', (message) => message.type === 'fly' && this.fly(message));
   }
 
@@ -151,6 +152,14 @@ class Compare {
         worstPart(this),
         inspectorPart(this),
       );
+  }
+
+  /** What lies under the cursor stands below the places; a click brings it into the panel. */
+  reveal() {
+    for (const panel of this.panels) {
+      const found = panel.querySelector('.aenb-inspected');
+      if (found) panel.scrollTop += found.getBoundingClientRect().top - panel.getBoundingClientRect().top;
+    }
   }
 
   controls() {

@@ -104,7 +104,13 @@ export const number = (value, half, digits = 2) => [
   value === null ? '–' : value.toFixed(digits),
   half === null || half === undefined
     ? null
-    : make('small', {}, ` ± ${half.toFixed(digits).replace(/^0/, '')}`),
+    : make(
+        'small',
+        {},
+        ` ± ${half < 10 ** -digits / 2 ? '< ' : ''}${Math.max(half, 10 ** -digits)
+          .toFixed(digits)
+          .replace(/^0/, '')}`,
+      ),
 ];
 
 /** Keys go to the widget, not to the notebook behind it; what is typed into a field stays there. */
