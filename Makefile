@@ -54,7 +54,7 @@ venv: .venv/.ok ## make .venv with the library and all that development needs
 
 test: .venv/.ok ## run the pages (nbdev_test), then the tests of tests/ (pytest)
 	@export OMP_NUM_THREADS=1; status=0; \
-	$(BIN)/nbdev_test --n_workers $(WORKERS) || status=1; \
+	$(BIN)/python tests/services.py $(BIN)/nbdev_test --n_workers $(WORKERS) || status=1; \
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile || status=1; \
 	exit $$status
 

@@ -9,6 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING: # for editors, which do not run __getattr__
     from .agreement import compare
     from .compare_map import CompareMap
+    from .fetch import fetch_frames
+    from .field_stores import read_zarr
     from .frames import FrameSequence
     from .inference import embed
     from .maps import add_field
@@ -18,7 +20,9 @@ if TYPE_CHECKING: # for editors, which do not run __getattr__
     from .plots import plot_compare, plot_probe
     from .probe_map import ProbeMap
     from .probes import fit_probe
+    from .regions import embed_region
     from .release import released
+    from .release_samples import sample_released
     from .report import build_report
     from .training import train
 
@@ -32,12 +36,16 @@ _PAGES = { # public name: page (module) that defines it
     'build_report': 'report',
     'compare': 'agreement',
     'embed': 'inference',
+    'embed_region': 'regions',
+    'fetch_frames': 'fetch',
     'fit_probe': 'probes',
     'open_field': 'places',
     'open_frames': 'places',
     'plot_compare': 'plots',
     'plot_probe': 'plots',
+    'read_zarr': 'field_stores',
     'released': 'release',
+    'sample_released': 'release_samples',
     'train': 'training',
 }
 __all__ = ['__version__', *_PAGES]

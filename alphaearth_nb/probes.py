@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KINDS', 'PREDICTORS', 'score_features', 'score_field', 'Probe', 'fit_probe']
 
-# %% ../nbs/420_probes.ipynb #93e1edfa
+# %% ../nbs/420_probes.ipynb #87cfa853
 import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ import xarray as xr
 
 import alphaearth_nb.fields  # registers `.aef`
 from .core import ConfigError, FieldError, LabelError, ShapeError, problem
+from .ee_probes import probe_image
 from .intervals import ScoreCard, balanced_accuracy
 from .label_maps import LabelMap, label_map
 from .parcels import Parcels, parcels
@@ -214,7 +215,7 @@ def score_field(
     dealt = rules[rule](found, splits, seed)
     return score_features({name: values}, found, dealt, seed, draws, predictors)[name]
 
-# %% ../nbs/420_probes.ipynb #ad61959f
+# %% ../nbs/420_probes.ipynb #b36d458e
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Probe:
     "A classifier on frozen embeddings, with what it was fitted on and how well it does."
@@ -250,6 +251,13 @@ class Probe:
     ) -> xr.DataArray:        # (class, y, x) float32; NaN where there is no data
         "Map the probabilities, where the estimator has any."
         return _per_class(self, field, any_model, 'predict_proba', 'probabilities', "such as 'logistic'")
+
+    def to_earthengine(self,
+        year:int=2024,     # Of the released embeddings
+        image:object=None, # Image (ee.Image) of embeddings in the probe's own space instead
+    ) -> object:           # Image (ee.Image): class, probability, margin
+        "Have Earth Engine map the classes, without a download."
+        return probe_image(self, year, image)
 
     def __repr__(self) -> str: return f'Probe({self.kind}, {self.counts}, {self.score_card})'
 

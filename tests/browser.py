@@ -278,8 +278,8 @@ class Session:
     def reload(self) -> None:
         """Save the notebook and load the page again; once more where Jupyter gave up waiting for the kernel.
 
-        The manager of widgets asks the kernel which there are and waits four seconds, which a busy machine may
-        need; it then says 'model not found', and a person loads the page again.
+        The manager of widgets asks the kernel which there are and waits four seconds, which a busy machine
+        may need; it then says 'model not found', and a person loads the page again.
         """
         self.command('docmanager:save')
         for _ in range(3):

@@ -4,9 +4,10 @@
         server.initialize()                  # ee.Initialize against it
         ee.ImageCollection(ASSET)...
 
-The client is the real one: its discovery document and list of functions are those that earthengine-api ships.
-Only the functions that the toolkit uses are evaluated; any other is refused, in the words of the service, as
-is a band or an asset that does not exist. What it cannot show are quotas and projections of the real service.
+Or served from tiles of codes in their own zones, as the service does: serving(Tiles(...)). The client is the
+real one: its discovery document and list of functions are those that earthengine-api ships. The limits of the
+service are enforced (server.limits), and it answers badly on demand (server.faults). It cannot show the
+quotas of an account. As a program, it runs another with AE_EARTHENGINE_URL set: earth_engine.py COMMAND ...
 """
 
 import contextlib
@@ -14,197 +15,42 @@ import importlib.util
 import io
 import json
 import math
+import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+from earth_engine_faults import MEMORY, STATUSES, Faults, answer_badly, one_row_less
+from earth_engine_functions import Features, Functions, evaluate
+from earth_engine_pixels import (  # noqa: F401  (others take them from here)
+    ASSET,
+    BANDS,
+    Image,
+    Places,
+    Refused,
+    Smooth,
+    Tiles,
+    coded,
+    coded_raster,
+    grid_places,
+)
 from PIL import Image as Picture
 
-ASSET = 'GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL'
-BANDS = [f'A{index:02d}' for index in range(64)]
-YEARS = range(2017, 2025)
-LIMIT = 5000  # features in one answer
-
-
-class Refused(Exception):
-    "What the service answers with status 400."
-
-
-class Image:
-    "Bands and what they are at points: at(lon, lat) -> (..., bands)."
-
-    def __init__(self, bands: list, at: Callable, properties: dict | None = None):
-        self.bands, self.at, self.properties = list(bands), at, properties or {}
-
-    def pick(self, names: list) -> 'Image':
-        for name in names:
-            if name not in self.bands:
-                raise Refused(
-                    f"Image.select: Band pattern '{name}' did not match any bands. Known: {self.bands}"
-                )
-        where = [self.bands.index(name) for name in names]
-        return Image(names, lambda lon, lat: self.at(lon, lat)[..., where], self.properties)
-
-
-def _ms(text: str | float) -> float:
-    if isinstance(text, int | float):
-        return text
-    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000
-
-
-def _image(one: object) -> Image:
-    "A number or a list of numbers is an image that is the same everywhere."
-    if isinstance(one, Image):
-        return one
-    values = np.atleast_1d(np.asarray(one, float))
-    names = ['constant'] if len(values) == 1 else [f'constant_{index}' for index in range(len(values))]
-    return Image(names, lambda lon, lat: np.broadcast_to(values, (*np.shape(lon), len(values))))
-
-
-def _both(operate: Callable) -> Callable:
-    def call(image1: object, image2: object) -> Image:
-        a, b = _image(image1), _image(image2)
-        if len(b.bands) not in (1, len(a.bands)):
-            raise Refused(f'{len(a.bands)} and {len(b.bands)} bands do not match.')
-        return Image(a.bands, lambda lon, lat: operate(a.at(lon, lat), b.at(lon, lat)), a.properties)
-
-    return call
-
-
-class Functions:
-    "The functions of Earth Engine that the toolkit uses, by their names with _ for the dot."
-
-    def __init__(self, embeddings: Callable):
-        self.embeddings = embeddings
-
-    def ImageCollection_load(self, id: str) -> list:
-        if id != ASSET:
-            raise Refused(
-                f"ImageCollection.load: ImageCollection asset '{id}' not found (does not exist or no access)."
-            )
-        return [
-            Image(
-                BANDS,
-                lambda lon, lat, year=year: self.embeddings(lon, lat, year),
-                {'system:time_start': _ms(f'{year}-01-01')},
-            )
-            for year in YEARS
-        ]
-
-    def DateRange(self, start: object, end: object = None, timeZone: str = '') -> tuple:
-        return _ms(start), _ms(end)
-
-    def Filter_dateRangeContains(self, leftValue: tuple, rightField: str) -> Callable:
-        return lambda one: leftValue[0] <= one.properties[rightField] < leftValue[1]
-
-    def Filter_intersects(self, leftField: str, rightValue: object) -> Callable:
-        return lambda one: True
-
-    def Collection_filter(self, collection: list, filter: Callable) -> list:
-        return [one for one in collection if filter(one)]
-
-    def Collection_first(self, collection: list) -> object:
-        if not collection:
-            raise Refused('Image.select: Parameter \'input\' is required and may not be null.')
-        return collection[0]
-
-    def ImageCollection_mosaic(self, collection: list) -> Image:
-        return self.Collection_first(collection)
-
-    def Image_constant(self, value: object) -> Image:
-        return _image(value)
-
-    def Image_select(self, input: Image, bandSelectors: list, newNames: list | None = None) -> Image:
-        return input.pick(bandSelectors)
-
-    def Image_rename(self, input: Image, names: list) -> Image:
-        return Image(names, input.at, input.properties)
-
-    Image_multiply = staticmethod(_both(np.multiply))
-    Image_subtract = staticmethod(_both(np.subtract))
-
-    def Reducer_sum(self) -> str:
-        return 'sum'
-
-    def Image_reduce(self, image: Image, reducer: str) -> Image:
-        return Image([reducer], lambda lon, lat: image.at(lon, lat).sum(-1, keepdims=True))
-
-    def Image_addBands(
-        self, dstImg: Image, srcImg: Image, names: object = None, overwrite: bool = False
-    ) -> Image:
-        names = [
-            *dstImg.bands,
-            *(f'{name}_{len(dstImg.bands)}' if name in dstImg.bands else name for name in srcImg.bands),
-        ]
-        return Image(names, lambda lon, lat: np.concatenate([dstImg.at(lon, lat), srcImg.at(lon, lat)], -1))
-
-    def Image_visualize(self, image: Image, min: object = 0, max: object = 1) -> Image:
-        low, high = np.asarray(min, float), np.asarray(max, float)
-        return Image(
-            ['vis-red', 'vis-green', 'vis-blue'],
-            lambda lon, lat: 255 * np.clip((image.at(lon, lat) - low) / (high - low), 0, 1),
-        )
-
-    def GeometryConstructors_Point(self, coordinates: list, crs: object = None) -> dict:
-        return dict(type='Point', coordinates=coordinates)
-
-    def Feature(self, geometry: dict, metadata: dict | None = None) -> dict:
-        return dict(type='Feature', geometry=geometry, properties=metadata or {})
-
-    def Collection(self, features: list) -> list:
-        return features
-
-    def Image_sampleRegions(
-        self, image: Image, collection: list, properties: list | None = None, scale: float | None = None
-    ) -> list:
-        if len(collection) > LIMIT:
-            raise Refused(f'Collection query aborted after accumulating over {LIMIT} elements.')
-        lon, lat = np.array([one['geometry']['coordinates'] for one in collection], float).T
-        rows = zip(collection, image.at(lon, lat))
-        return [
-            dict(
-                type='Feature',
-                geometry=None,
-                properties={name: one['properties'][name] for name in properties or []}
-                | dict(zip(image.bands, map(float, row))),
-            )
-            for one, row in rows
-            if np.isfinite(row).all()
-        ]
-
-
-def evaluate(expression: dict, functions: Functions) -> object:
-    "Work out a graph of calls as the client sends it."
-    values, known = expression['values'], {}
-
-    def of(name: str) -> object:
-        if name not in known:
-            known[name] = node(values[name])
-        return known[name]
-
-    def node(one: dict) -> object:
-        ((kind, content),) = one.items()
-        if kind == 'constantValue':
-            return content
-        if kind == 'valueReference':
-            return of(content)
-        if kind == 'arrayValue':
-            return [node(each) for each in content['values']]
-        if kind == 'dictionaryValue':
-            return {name: node(each) for name, each in content['values'].items()}
-        if kind == 'functionInvocationValue':
-            name = content['functionName']
-            call = getattr(functions, name.replace('.', '_'), None)
-            if call is None:
-                raise Refused(f'{name} is not known to this server.')
-            return call(**{key: node(each) for key, each in content.get('arguments', {}).items()})
-        raise Refused(f'{kind} is not known to this server.')
-
-    return of(expression['result'])
+LIMITS = dict(
+    bytes=50_331_648,  # of pixels, with a mask byte a number
+    side_px=32_768,
+    bands=1024,
+    payload_bytes=10_485_760,
+    at_once=40,
+    memory_px=10**9,  # pixels that a computation may have
+)
+ITEM_BYTES = dict(double=8, int32=4, int8=1)
+DTYPES = dict(double='<f8', int32='<i4', int8='|i1')
 
 
 def tile_png(image: Image, zoom: int, column: int, row: int) -> bytes:
@@ -212,10 +58,34 @@ def tile_png(image: Image, zoom: int, column: int, row: int) -> bytes:
     x, y = (np.arange(256) + 0.5) / 256, (np.arange(256) + 0.5) / 256
     lon = (column + x) / 2**zoom * 360 - 180
     lat = np.degrees(np.arctan(np.sinh(np.pi * (1 - 2 * (row + y) / 2**zoom))))
-    file = io.BytesIO()
-    Picture.fromarray(np.nan_to_num(image.at(*np.meshgrid(lon, lat))).round().astype(np.uint8)).save(
-        file, 'PNG'
-    )
+    values, file = image.at(Places(*np.meshgrid(lon, lat))), io.BytesIO()
+    Picture.fromarray(np.nan_to_num(values).round().astype(np.uint8)).save(file, 'PNG')
+    return file.getvalue()
+
+
+def pixels_npy(image: Image, grid: dict, limits: dict) -> bytes:
+    "The pixels of a grid as a structured array, or a refusal in the words of the service."
+    width, height = grid['dimensions']['width'], grid['dimensions']['height']
+    if max(width, height) > limits['side_px']:
+        raise Refused(
+            f'Pixel grid dimensions ({width}x{height}) must be less than or equal to {limits["side_px"]}.'
+        )
+    if len(image.bands) > limits['bands']:
+        raise Refused(f'Number of bands ({len(image.bands)}) must be at most {limits["bands"]}.')
+    if image.axes or not image.bands:
+        raise Refused('Image.computePixels: the image has no bands of numbers.')
+    size = width * height * sum(ITEM_BYTES[kind] + 1 for kind in image.kinds)
+    if size > limits['bytes']:
+        raise Refused(
+            f'Total request size ({size} bytes) must be less than or equal to {limits["bytes"]} bytes.'
+        )
+    if width * height > limits['memory_px']:
+        raise Refused(MEMORY)
+    values, file = np.nan_to_num(image.at(grid_places(grid))), io.BytesIO()  # masked pixels are 0
+    found = np.empty((height, width), [(name, DTYPES[kind]) for name, kind in zip(image.bands, image.kinds)])
+    for index, name in enumerate(image.bands):
+        found[name] = values[..., index]
+    np.save(file, found)
     return file.getvalue()
 
 
@@ -228,16 +98,27 @@ class Server(ThreadingHTTPServer):
     "Answers on a free port of this machine, and notes what it was asked."
 
     daemon_threads = True
+    request_queue_size = 128
 
-    def __init__(self, embeddings: Callable):
+    def __init__(self, archive: object):
         super().__init__(('127.0.0.1', 0), Handler)
-        self.functions, self.maps, self.asked = Functions(embeddings), [], []
+        self.archive = archive if hasattr(archive, 'images') else Smooth(archive)
+        self.functions, self.maps, self.asked, self.grids = Functions(self.archive), [], [], []
+        self.limits, self.trouble = dict(LIMITS), Faults()
         self.url = f'http://127.0.0.1:{self.server_port}'
         self.discovery = json.loads(
             _shipped('cloud_api_discovery_document.json').replace('v1alpha', 'v1')
         ) | {'rootUrl': self.url + '/'}
         self.discovery.pop('mtlsRootUrl', None)
         self.algorithms = json.loads(_shipped('algorithms.json'))
+
+    @property
+    def faults(self) -> list[str]:
+        return self.trouble.left
+
+    @faults.setter
+    def faults(self, names: list[str]) -> None:
+        self.trouble.left = list(names)
 
     def initialize(self) -> None:
         "Have the real client talk to this server."
@@ -257,10 +138,10 @@ class Handler(BaseHTTPRequestHandler):
         "Say nothing."
 
     def do_GET(self) -> None:
-        self._answer(None)
+        self._answer(b'')
 
     def do_POST(self) -> None:
-        self._answer(json.loads(self.rfile.read(int(self.headers['Content-Length'])) or b'{}'))
+        self._answer(self.rfile.read(int(self.headers['Content-Length'])))
 
     def _send(self, status: int, body: object, kind: str = 'application/json') -> None:
         body = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -274,15 +155,34 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _answer(self, body: dict | None) -> None:
+    def _answer(self, payload: bytes) -> None:
         path = self.path.partition('?')[0]
         self.server.asked.append((self.command, path))
-        try:
-            self._send(200, *self._found(path, body))
-        except Refused as error:
-            self._send(400, dict(error=dict(code=400, message=str(error), status='INVALID_ARGUMENT')))
+        computed = path.endswith((':computePixels', ':compute'))
+        with self.server.trouble as running:
+            fault = self.server.trouble.take() if computed else ''
+            try:
+                if computed and running > self.server.limits['at_once']:
+                    raise Refused(STATUSES['429'], 429)
+                if fault in STATUSES:
+                    raise Refused(STATUSES[fault], int(fault))
+                if fault == 'memory':
+                    raise Refused(MEMORY)
+                if len(payload) > self.server.limits['payload_bytes']:
+                    most = self.server.limits['payload_bytes']
+                    raise Refused(f'Request payload size exceeds the limit: {most} bytes.')
+                found = self._found(path, json.loads(payload or b'{}'))
+            except Refused as error:
+                words = dict(code=error.status, message=str(error), status='INVALID_ARGUMENT')
+                return self._send(error.status, dict(error=words))
+        if fault == 'other':
+            found = (one_row_less(found[0]), *found[1:])
+        elif fault:
+            body = found[0] if isinstance(found[0], bytes) else json.dumps(found[0]).encode()
+            return answer_badly(self, fault, body, self.server.trouble.stopping)
+        self._send(200, *found)
 
-    def _found(self, path: str, body: dict | None) -> tuple:
+    def _found(self, path: str, body: dict) -> tuple:
         server = self.server
         if path == '/$discovery/rest':
             return (server.discovery,)
@@ -290,12 +190,14 @@ class Handler(BaseHTTPRequestHandler):
             return (server.algorithms,)
         if path.endswith('/value:compute'):
             found = evaluate(body['expression'], server.functions)
-            listed = isinstance(found, list)
-            return (
-                dict(
-                    result=dict(type='FeatureCollection', columns={}, features=found) if listed else found
-                ),
-            )
+            if isinstance(found, Features):
+                found = dict(type='FeatureCollection', columns={}, features=found)
+            return (dict(result=found),)
+        if path.endswith('/image:computePixels'):
+            image = evaluate(body['expression'], server.functions)
+            image = image.pick(body['bandIds']) if body.get('bandIds') else image
+            server.grids.append(body['grid'])
+            return pixels_npy(image, body['grid'], server.limits), 'application/octet-stream'
         if path.endswith('/maps'):
             server.maps.append(evaluate(body['expression'], server.functions))
             return (dict(name=f'{path[len("/v1/") :]}/{len(server.maps) - 1}'),)
@@ -306,13 +208,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serving(embeddings: Callable) -> Iterator[Server]:
+def serving(archive: Callable | object) -> Iterator[Server]:
     "Serve until the end of the block."
-    server = Server(embeddings)
+    server = Server(archive)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield server
     finally:
+        server.trouble.stopping.set()
         server.shutdown()
         server.server_close()
 
@@ -327,3 +230,20 @@ def waves(lon: np.ndarray, lat: np.ndarray, year: int) -> np.ndarray:
     )
     vectors = np.sin(np.stack([lon, lat], -1) @ turns + phases + drift * (year - 2017))
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def everywhere(zones: tuple[str, ...] = ('31N', '32N')) -> Tiles:
+    "Waves as tiles of codes, a few in each zone, from 50.6 to 53.5 degrees north."
+    return Tiles(
+        [(zone, left, bottom) for zone in zones for left in (180_480, 344_320, 508_160, 672_000)
+         for bottom in (5_600_000, 5_763_840)], coded(waves))  # fmt: skip
+
+
+def main(command: list[str]) -> int:
+    "Run a command while an Earth Engine is served; its exit status."
+    with serving(everywhere()) as server:
+        return subprocess.run(command, env=os.environ | {'AE_EARTHENGINE_URL': server.url}).returncode
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

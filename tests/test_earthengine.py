@@ -10,6 +10,7 @@ from PIL import Image
 from alphaearth_nb.colours import ColourBasis
 from alphaearth_nb.core import FieldError, ShapeError
 from alphaearth_nb.earthengine import colour_image, colour_tiles, is_image, sample_image
+from alphaearth_nb.ee_requests import EarthEngineError
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_what_is_no_embedding_is_refused(server, image):
 def test_the_server_refuses_what_the_service_refuses(server, image):
     import ee
 
-    with pytest.raises(ee.EEException, match='did not match any bands'):
+    with pytest.raises(EarthEngineError, match='did not match any bands'):
         sample_image(image.select(BANDS[:3]), [3.2], [51.0])
     with pytest.raises(ee.EEException, match='not found'):
         ee.ImageCollection('GOOGLE/NOTHING').first().getInfo()

@@ -23,6 +23,7 @@ from environments import run
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pages import NBS, PACKAGE, ROOT, Faults, assigned, lines_of, modules_imported
+from services import services
 
 PROJECT = tomllib.loads((ROOT/'pyproject.toml').read_text(encoding='utf-8'))['project']
 LICENCES = {'apache2': 'Apache-2.0'}  # nbdev's word: SPDX's
@@ -161,7 +162,9 @@ print(found[0].data["text/plain"])
 def run_notebook(installed:Path, path:Path, folder:Path) -> str:
     "Run a copy of a notebook from top to bottom, without network; where it imported the library from."
     copy = shutil.copy(path, folder/path.name)
-    return run(installed/'python', '-c', RUN, copy, cwd=folder, env=environments.offline()).strip().strip("'")
+    with services() as told:
+        env = environments.offline() | told
+        return run(installed/'python', '-c', RUN, copy, cwd=folder, env=env).strip().strip("'")
 
 
 TUTORIALS = tutorial_cells.tutorials() or [
