@@ -21,6 +21,7 @@ from .codes import NO_DATA
 from .cogs import LARGEST_PX, check_codes
 from .colours import EMBEDDING_WIDTH
 from .core import ConfigError, problem
+from .ee_fields import ATTRIBUTES
 from .fields import as_field
 from .periods import Period
 from .remote_files import Tile
@@ -133,8 +134,7 @@ def read_plan(
     with TqdmCallback(desc=str(plan), leave=False): return codes.compute(scheduler='threads', num_workers=2)
 
 # %% ../nbs/148_release_plan.ipynb #0312e5b4
-ATTRIBUTION = ('The AlphaEarth Foundations Satellite Embedding dataset is produced by '
-               'Google and Google DeepMind.')
+ATTRIBUTION = ATTRIBUTES['attribution']
 
 def planned_field(
     plan:Plan,       # What was read

@@ -29,10 +29,12 @@ def newer_python() -> Path|None:
 
 
 def wanted() -> list[str]:
-    "What pyproject.toml asks for, without torch and the maps, and what runs notebooks."
+    "What pyproject.toml asks for, without torch and the maps, what fetches frames, and what runs notebooks."
     table = tomllib.loads((ROOT/'pyproject.toml').read_text(encoding='utf-8'))['project']
-    tools = [line for line in table['optional-dependencies']['dev'] if Requirement(line).name in HARNESS]
-    return [line for line in table['dependencies'] if Requirement(line).name not in LEFT_OUT] + tools
+    extras = table['optional-dependencies']
+    tools = [line for line in extras['dev'] if Requirement(line).name in HARNESS]
+    needed = [line for line in table['dependencies'] if Requirement(line).name not in LEFT_OUT]
+    return needed + extras['stac'] + tools
 
 
 @pytest.fixture(scope='module')

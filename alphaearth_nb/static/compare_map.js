@@ -1,5 +1,5 @@
 // The panel of CompareMap: how two fields agree, where they differ, and what lies under the cursor.
-import {make, fill, listen, keyList, opacitySlider} from './dom.js';
+import {make, fill, listen, keyList, opacitySlider, keysButton} from './dom.js';
 import {numbersPart, classesPart, worstPart, inspectorPart} from './compare_parts.js';
 import {MapLayers} from './map_layers.js';
 import {Swipe} from './swipe.js';
@@ -186,18 +186,7 @@ class Compare {
             ),
           ),
         ),
-        make(
-          'button',
-          {
-            'data-focus': 'keys',
-            title: 'Keys',
-            onclick: () => {
-              this.help = !this.help;
-              this.refresh();
-            },
-          },
-          '?',
-        ),
+        keysButton(this),
       ),
       make(
         'div',

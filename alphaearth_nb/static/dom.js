@@ -161,3 +161,18 @@ export const opacitySlider = (model, set) =>
       oninput: (event) => set('opacity', +event.target.value),
     }),
   );
+
+/** The button that shows and hides what the keys do. */
+export const keysButton = (panel) =>
+  make(
+    'button',
+    {
+      'data-focus': 'keys',
+      title: 'Keys',
+      onclick: () => {
+        panel.help = !panel.help;
+        panel.refresh();
+      },
+    },
+    '?',
+  );

@@ -1,5 +1,5 @@
 // Parts of the panel of ProbeMap: what is shown, and what to label next.
-import {make, opacitySlider} from './dom.js';
+import {make, opacitySlider, keysButton} from './dom.js';
 
 const SURE = [
   [235, 235, 235],
@@ -48,18 +48,7 @@ export function picturesPart(probe) {
             ...fields.map((one) => make('option', {value: one, selected: one === get('field')}, one)),
           ),
       opacitySlider(probe.model, (name, value) => probe.set(name, value)),
-      make(
-        'button',
-        {
-          'data-focus': 'keys',
-          title: 'Keys',
-          onclick: () => {
-            probe.help = !probe.help;
-            probe.refresh();
-          },
-        },
-        '?',
-      ),
+      keysButton(probe),
     ),
   );
 }
