@@ -16,7 +16,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 COMMA := ,
 
-.PHONY: help venv test torture lab demo bench export clean-check readme tutorials screenshots docs dist
+.PHONY: help venv test torture lab demo bench speed export clean-check readme tutorials screenshots docs dist
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -69,6 +69,9 @@ demo: .venv/.core ## train, embed, probe and report: make demo DATA=path OUT=fol
 
 bench: .venv/.ok ## run every benchmark; prints one table, writes bench.json
 	$(BIN)/python tests/bench/run_all.py --out bench.json
+
+speed: .venv/.ok ## measure what has a target, write the page Speed of the site
+	$(BIN)/python tests/bench/table.py
 
 export: .venv/.ok ## write the modules from the notebooks
 	$(BIN)/nbdev_export

@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING: # for editors, which do not run __getattr__
     from .agreement import compare
     from .compare_map import CompareMap
+    from .ee_upload import upload
     from .fetch import fetch_frames
     from .field_stores import read_zarr
     from .frames import FrameSequence
@@ -18,9 +19,10 @@ if TYPE_CHECKING: # for editors, which do not run __getattr__
     from .periods import Period
     from .places import open_field, open_frames
     from .plots import plot_compare, plot_probe
+    from .points import gbif_points, wikipedia_points
     from .probe_map import ProbeMap
     from .probes import fit_probe
-    from .regions import embed_region
+    from .regions import embed_region, open_region
     from .release import released
     from .release_samples import sample_released
     from .report import build_report
@@ -39,14 +41,18 @@ _PAGES = { # public name: page (module) that defines it
     'embed_region': 'regions',
     'fetch_frames': 'fetch',
     'fit_probe': 'probes',
+    'gbif_points': 'points',
     'open_field': 'places',
     'open_frames': 'places',
+    'open_region': 'regions',
     'plot_compare': 'plots',
     'plot_probe': 'plots',
     'read_zarr': 'field_stores',
     'released': 'release',
     'sample_released': 'release_samples',
     'train': 'training',
+    'upload': 'ee_upload',
+    'wikipedia_points': 'points',
 }
 __all__ = ['__version__', *_PAGES]
 

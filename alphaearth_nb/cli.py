@@ -91,13 +91,13 @@ def fetch(
     region:Positional[tuple[str, ...]], # West south east north in degrees, or a file of polygons
     period:str,                         # Frames to fetch: 2023, 2023-06, or start/end
     out:Path,                           # Zarr store to write
-    provider:str='planetary-computer',  # Or earth-search, or the address of a STAC API
+    provider:str='planetary-computer',  # Or earth-search, earthengine, or the address of a STAC API
     sources:tuple[str, ...]=SATELLITES, # Satellites
     dry_run:bool=False,                 # Only say how much there is to fetch?
     allow_missing:bool=False,           # Go on without frames that cannot be read?
     overwrite:bool=False,               # Replace the store if it exists?
 ) -> None:
-    "Fetch the frames of a region from a catalogue."
+    "Fetch the frames of a region from a catalogue or Earth Engine."
     from alphaearth_nb.fetch import fetch_frames
     if not dry_run: _free([out], overwrite)
     found = fetch_frames(_region(region), period, provider, sources, dry_run, allow_missing=allow_missing,

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['REQUEST_BYTES', 'MASK_BYTES', 'SIDE_PX', 'SMALLEST_PX', 'MOST_BANDS', 'MOST_AT_ONCE', 'AT_ONCE', 'PAYLOAD_BYTES',
            'LIMITS', 'Window', 'SMALLER', 'AGAIN', 'WAITING', 'Limits', 'request_bytes', 'split_grid', 'halve',
-           'EarthEngineError', 'RequestTooLarge', 'DamagedAnswer', 'what_to_do', 'Waiting', 'ask', 'run_requests',
-           'single_tries']
+           'EarthEngineError', 'RequestTooLarge', 'DamagedAnswer', 'what_to_do', 'Waiting', 'ask', 'side_by_side',
+           'run_requests', 'single_tries']
 
-# %% ../nbs/135_ee_requests.ipynb #0751bbaf
+# %% ../nbs/135_ee_requests.ipynb #fd1a57b6
 import contextlib
 import math
 import queue
@@ -17,10 +17,9 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException
-from itertools import pairwise
+from itertools import islice, pairwise
 from types import ModuleType
 
 from .core import AlphaEarthError, ConfigError, problem, progress
@@ -220,7 +219,28 @@ def _finisher(call:Callable, cut:Callable, waiting:Waiting) -> Callable:
             return pieces(part, depth)
     return finish
 
-# %% ../nbs/135_ee_requests.ipynb #183b62a7
+# %% ../nbs/135_ee_requests.ipynb #2474540f
+def side_by_side(
+    tasks:Sequence, # What is to be done
+    work:Callable,  # Does one of them
+    at_once:int,    # How many are under way; no answer waits to be fetched beside them
+) -> Iterator[tuple]: # (task, its answer, None) or (task, None, the error), as they come
+    "Do some work side by side; whoever leaves or interrupts does not wait for what is under way."
+    given, done, todo, count = queue.SimpleQueue(), queue.SimpleQueue(), iter(tasks), min(at_once, len(tasks))
+    def worker() -> None:
+        while one := given.get():
+            try: done.put((one[0], work(one[0]), None))
+            except BaseException as error: done.put((one[0], None, error))
+    for task in islice(todo, count): given.put((task,))
+    for _ in range(count): threading.Thread(target=worker, daemon=True).start()   # Python ends without them
+    try:
+        for _ in tasks:
+            yield done.get()
+            for task in islice(todo, 1): given.put((task,))
+    finally:
+        for _ in range(count): given.put(())
+
+# %% ../nbs/135_ee_requests.ipynb #b9dad007
 def run_requests(
     parts:Sequence,          # What to ask for, for example windows
     call:Callable,           # Asks for one part, once
@@ -235,13 +255,13 @@ def run_requests(
         if stop.is_set(): raise EarthEngineError('given up, because another request has failed')
         return call(part)
     if waiting.sleep is time.sleep: waiting = replace(waiting, sleep=stop.wait)
-    finish, pool = _finisher(once, cut, waiting), ThreadPoolExecutor(max(1, min(limits.at_once, len(parts))))
+    found = side_by_side(parts, _finisher(once, cut, waiting), limits.at_once)
     try:
-        found = as_completed([pool.submit(finish, part) for part in parts])
-        for one in progress(found, what, len(parts), not what): yield from one.result()
-    finally:
-        stop.set()
-        pool.shutdown(wait=False, cancel_futures=True)
+        with contextlib.closing(found):
+            for _, answer, error in progress(found, what, len(parts), not what):
+                if error is not None: raise error
+                yield from answer
+    finally: stop.set()
 
 # %% ../nbs/135_ee_requests.ipynb #7c72d40b
 _LOCK, _BEFORE = threading.Lock(), []   # the client's own setting, once for each that is inside

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PART_PX', 'missing_pixels', 'likeness', 'directions', 'coarser', 'nearest_pixels', 'aligned', 'region_means']
 
-# %% ../nbs/105_field_arithmetic.ipynb #b8f42865
+# %% ../nbs/105_field_arithmetic.ipynb #fe85ef28
 from collections.abc import Callable
 
 import numpy as np
@@ -14,9 +14,10 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
-from .codes import BANDS, NO_DATA, check_unit, dequantize, in_pieces, quantize, run_kernel
+from .code_kernels import STRIP_PX, coarse_codes
+from .codes import BANDS, NO_DATA, check_unit, dequantize, in_pieces, run_kernel
 from .codes import vector_lengths
-from .cogs import LARGEST_PX, STRIP_PX, check_north_up
+from .cogs import LARGEST_PX, check_north_up
 from .colours import EMBEDDING_WIDTH
 from .core import FieldError, problem
 from .field_states import ORIGIN, as_field, check_alike, check_sample, field_grid, unit_pixels
@@ -157,7 +158,7 @@ def likeness(
     coords = {name: field.coords[name] for name in ('y', 'x', 'spatial_ref') if name in field.coords}
     return xr.DataArray(found, dims=('y', 'x'), coords=coords, name='similarity', attrs=attrs)
 
-# %% ../nbs/105_field_arithmetic.ipynb #8d352409
+# %% ../nbs/105_field_arithmetic.ipynb #2a1e077b
 def _block_sums(pixels:np.ndarray, factor:int) -> np.ndarray:
     "Add up factor x factor pixels of (h, w, 64), without those that are NaN."
     down, across = (np.arange(0, side, factor) for side in pixels.shape[:2])
@@ -172,12 +173,14 @@ def directions(
 
 def _coarse(values:np.ndarray, factor:int) -> np.ndarray:
     "Mean directions of a field (64, h, w), in the state that it is in."
+    if values.dtype == np.int8:
+        check_sample(values)
+        return coarse_codes(values, factor)
     _, height, width = values.shape
     coarse = np.empty((EMBEDDING_WIDTH, -(-height//factor), -(-width//factor)), values.dtype)
     rows = factor*max(1, STRIP_PX//(width*factor))
     for top in range(0, height, rows):
         means = directions(_block_sums(unit_pixels(values[:, top:top + rows]), factor))
-        if values.dtype == np.int8: means = quantize(means)
         coarse[:, top//factor:top//factor + len(means)] = np.moveaxis(means, -1, 0)
     return coarse
 

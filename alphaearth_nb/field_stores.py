@@ -6,18 +6,20 @@
 __all__ = ['KIND', 'STORE_VERSION', 'MANIFEST', 'HASHES', 'SHARD_PX', 'CHUNK_PX', 'Part', 'EAGER_BYTES', 'part_window',
            'FieldWriter', 'read_zarr']
 
-# %% ../nbs/107_field_stores.ipynb #a241850b
-import functools
+# %% ../nbs/107_field_stores.ipynb #453ab57d
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
+from .code_kernels import to_bands
 from .codes import BANDS, NO_DATA
 from .cogs import check_codes, check_north_up, plain_attrs
 from .colours import EMBEDDING_WIDTH
@@ -198,31 +200,75 @@ def _check_file(path:Path, name:str, wanted:str|None, what:str) -> None:
     if wanted is None or not (path/name).is_file(): raise _damaged(path, what, 'is missing')
     if sha256(path/name) != wanted: raise _damaged(path, what, 'was altered or cut off')
 
-# %% ../nbs/107_field_stores.ipynb #2b961812
-@functools.lru_cache(maxsize=4096)
-def _check_once(path:Path, name:str, wanted:str, what:str, written:int) -> None:
-    "Compare a part with its hash, once for each time that it was written."
-    _check_file(path, name, wanted, what)
+# %% ../nbs/107_field_stores.ipynb #4a1925ab
+def _chunk_bytes() -> int: return CHUNK_PX*CHUNK_PX*EMBEDDING_WIDTH
 
-def _read_part(path:Path, hashes:Mapping, shape:tuple[int, int], block_info:dict) -> np.ndarray:
-    "Codes (64, h, w) of one part, after checking it."
-    import zarr
+def _index(content:np.ndarray, shape:tuple[int, int]) -> np.ndarray|None:
+    "First byte (rows, columns) of the chunks of a part; None where the bytes cannot be a part."
+    down, across = (-(-min(SHARD_PX, side)//CHUNK_PX) for side in shape)
+    end = len(content) - 4                                               # there follows a checksum
+    if end < 16*down*across: return None
+    pairs = content[end - 16*down*across:end].copy().view('<u8').reshape(down, across, 2)
+    return np.where(pairs[..., 1] == _chunk_bytes(), pairs[..., 0], np.uint64(2**64 - 1))
+
+def _fill(content:np.ndarray, part:Part, shape:tuple[int, int], codes:np.ndarray, at:tuple) -> bool:
+    "Copy the chunks of a part to codes (64, h, w) from row and column `at` on; False where one is not there."
+    index = _index(content, shape)
+    if index is None: return False
+    rows, columns = part_window(part, shape)
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    for down in range(-(-height//CHUNK_PX)):
+        for across in range(-(-width//CHUNK_PX)):
+            first, top, left = int(index[down, across]), down*CHUNK_PX, across*CHUNK_PX
+            if first + _chunk_bytes() > len(content): return False
+            chunk = content[first:first + _chunk_bytes()].view(np.int8).reshape(CHUNK_PX, CHUNK_PX, -1)
+            rest = chunk[:height - top, :width - left]                    # beyond the edge there is filling
+            to_bands(rest, codes, at[0] + top, at[1] + left)
+    return True
+
+# %% ../nbs/107_field_stores.ipynb #b7a0d51c
+def _read_part(path:Path, part:Part, wanted:str|None, shape:tuple, codes:np.ndarray, at:tuple) -> None:
+    "Read a part into codes (64, h, w) from row and column `at` on; refuse it where it was altered."
+    what = _called(part, shape)
+    try: content = np.fromfile(path/_file(part), np.uint8)
+    except OSError as error: raise _damaged(path, what, 'is missing') from error
+    with ThreadPoolExecutor(1) as beside:
+        found = beside.submit(lambda: hashlib.sha256(content).hexdigest())
+        filled = _fill(content, part, shape, codes, at)
+    if not filled or found.result() != wanted: raise _damaged(path, what, 'was altered or cut off')
+
+def _read_block(path:Path, hashes:Mapping, shape:tuple[int, int], block_info:dict) -> np.ndarray:
+    "Codes (64, h, w) of one part, for dask."
     (_, _), (top, _), (left, _) = block_info[None]['array-location']
     part = top//SHARD_PX, left//SHARD_PX
-    name, what = _file(part), _called(part, shape)
-    try: written = (path/name).stat().st_mtime_ns
-    except OSError as error: raise _damaged(path, what, 'is missing') from error
-    _check_once(path, name, hashes.get(name), what, written)
-    pixels = zarr.open_group(str(path), mode='r')['embedding'][part_window(part, shape)]
-    return np.moveaxis(pixels, -1, 0)
+    rows, columns = part_window(part, shape)
+    codes = np.empty((EMBEDDING_WIDTH, rows.stop - rows.start, columns.stop - columns.start), np.int8)
+    _read_part(path, part, hashes.get(_file(part)), shape, codes, (0, 0))
+    return codes
 
-# %% ../nbs/107_field_stores.ipynb #32e96136
+# %% ../nbs/107_field_stores.ipynb #876c0ce4
+def _all_codes(path:Path, hashes:Mapping, shape:tuple[int, int]) -> np.ndarray:
+    "Codes (64, h, w) of a store, every part read to where it belongs."
+    codes = np.empty((EMBEDDING_WIDTH, *shape), np.int8)
+    for part in _parts(shape):
+        rows, columns = part_window(part, shape)
+        _read_part(path, part, hashes[_file(part)], shape, codes, (rows.start, columns.start))
+    return codes
+
+def _later(path:Path, hashes:Mapping, shape:tuple[int, int]) -> 'dask.array.Array':
+    "The same, each part read when it is asked for."
+    import dask.array
+    sides = [tuple(min(SHARD_PX, side - at) for at in range(0, side, SHARD_PX)) for side in shape]
+    chunks = ((EMBEDDING_WIDTH,), *sides)
+    return dask.array.map_blocks(_read_block, path, hashes, shape, chunks=chunks, dtype=np.int8,
+                                 meta=np.empty((0, 0, 0), np.int8))
+
+# %% ../nbs/107_field_stores.ipynb #eb438120
 def read_zarr(
     path:Path|str,       # Folder that `.aef.to_zarr` or a FieldWriter wrote
     lazy:bool|None=None, # Read parts when they are asked for? None: over 256 MB
 ) -> xr.DataArray:       # (band, y, x) int8 codes, north up
     "Open a field from a Zarr store; refuse what is unfinished or altered, and say which part."
-    import dask.array
     import zarr
     path = Path(path)
     manifest = _manifest(path)
@@ -235,12 +281,8 @@ def read_zarr(
     spatial, attrs = dict(root['spatial_ref'].attrs), dict(root.attrs)
     grid = GeoBox(shape, _affine(spatial), spatial['crs_wkt'])
     attrs.pop('coordinates', None)                               # xarray's own
-    sides = [tuple(min(SHARD_PX, side - at) for at in range(0, side, SHARD_PX)) for side in shape]
-    chunks = ((EMBEDDING_WIDTH,), *sides)
-    codes = dask.array.map_blocks(_read_part, path.absolute(), hashes, shape, chunks=chunks, dtype=np.int8,
-                                  meta=np.empty((0, 0, 0), np.int8))
-    if lazy is None: lazy = codes.nbytes > EAGER_BYTES
-    if not lazy: codes = codes.compute(scheduler='synchronous')
+    if lazy is None: lazy = EMBEDDING_WIDTH*grid.height*grid.width > EAGER_BYTES
+    codes = (_later if lazy else _all_codes)(path.absolute(), hashes, shape)
     return as_field(codes, grid, attrs)
 
 # %% ../nbs/107_field_stores.ipynb #d5e08164

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PICTURE_PX', 'make_field', 'FieldColours', 'FieldNumbers', 'FieldAccessor', 'read_cog']
 
-# %% ../nbs/110_fields.ipynb #7b0ef342
+# %% ../nbs/110_fields.ipynb #2cc4e9cf
 import html
 import json
 from collections.abc import Mapping
@@ -16,13 +16,14 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from . import __version__
-from .codes import BANDS, check_unit, dequantize
+from .code_kernels import count_faults, flat_strips
+from .codes import BANDS, NO_DATA, check_unit, dequantize, linear_scores
 from .cogs import check_north_up, read_codes, write_codes
-from .colours import EMBEDDING_WIDTH, ColourBasis, data_url
+from .colours import EMBEDDING_WIDTH, LEAST_SAMPLE, ColourBasis, data_url
 from .core import AlphaEarthError, FieldError, ShapeError, problem
 from .field_arithmetic import aligned, coarser, likeness, missing_pixels, region_means
 from .field_states import UNIT_TOLERANCE, USUAL_ATTRIBUTES, as_field, check_field  # noqa: F401
-from .field_states import field_grid, field_vectors, in_state
+from .field_states import check_sample, field_grid, field_vectors, in_state
 from .field_stores import FieldWriter
 from .grids import pixels_of_points
 from .periods import Period, parse_period
@@ -79,7 +80,38 @@ def _at(field:xr.DataArray, points) -> np.ndarray:
     found[inside] = dequantize(picked) if field.attrs['state'] == 'codes' else picked
     return found
 
-# %% ../nbs/110_fields.ipynb #7098bf97
+# %% ../nbs/110_fields.ipynb #0ab9d650
+def _some_vectors(field:xr.DataArray) -> np.ndarray:
+    "Unit vectors (..., 64) of pixels enough to fit colours to."
+    if field.attrs['state'] == 'unit': return field_vectors(field)
+    codes = field.values
+    check_sample(codes)
+    known = np.flatnonzero(codes.min(0) != NO_DATA)
+    if known.size > LEAST_SAMPLE:
+        known = np.sort(np.random.default_rng(0).choice(known, LEAST_SAMPLE, replace=False))
+    return dequantize(codes[:, *np.divmod(known, codes.shape[2])].T)
+
+# %% ../nbs/110_fields.ipynb #623277d9
+def _drawn(field:xr.DataArray, basis:ColourBasis) -> np.ndarray:
+    "Picture (h, w, 4) of a field in the colours of a basis."
+    if field.attrs['state'] == 'unit': return basis.rgba(field_vectors(field))
+    codes = field.values
+    check_sample(codes)
+    damaged = count_faults(codes)[0]
+    if damaged:
+        needed = f'{NO_DATA} in all 64 bands of a pixel or in none'
+        raise FieldError(problem('codes', f'damaged in {damaged} pixels', needed))
+    axes, low, high = (np.float64(part) for part in (basis.axes, basis.low, basis.high))
+    scale = 255/(high - low)                               # a score is the level of a channel, and a half
+    weights, offset = axes*scale[:, None], .5 - (axes @ np.float64(basis.centre) + low)*scale
+    levels = np.concatenate([linear_scores(strip, weights, offset) for strip in flat_strips(codes)], 1)
+    known = ~np.isnan(levels[0])
+    rgba = np.zeros((levels.shape[1], 4), np.uint8)
+    for channel, level in enumerate(levels): rgba[:, channel] = np.where(known, level, 0).clip(0, 255)
+    rgba[:, 3] = known*np.uint8(255)
+    return rgba.reshape(*codes.shape[1:], 4)
+
+# %% ../nbs/110_fields.ipynb #96535e04
 class FieldColours:
     "The colours of an embedding field: the part of `field.aef` that draws."
     def __init__(self, field:xr.DataArray): self._checked = check_field(field)
@@ -89,21 +121,21 @@ class FieldColours:
 
     def basis(self) -> ColourBasis: # Colours saved with the field, or fitted to it
         "Give the colours in which the field is shown."
-        return _saved_basis(self._field) or ColourBasis.fit(field_vectors(self._field))
+        return _saved_basis(self._field) or ColourBasis.fit(_some_vectors(self._field))
 
     def with_basis(self,
         basis:ColourBasis|None=None, # Colours to save; None fits them to this field
     ) -> xr.DataArray:               # The same field; its files carry the colours
         "Save colours with the field, so that it looks the same wherever it is opened."
-        numbers = (basis or ColourBasis.fit(field_vectors(self._field))).to_dict()
+        numbers = (basis or ColourBasis.fit(_some_vectors(self._field))).to_dict()
         return self._field.assign_attrs(colour_basis=json.dumps(numbers))
 
     def rgb(self,
         basis:ColourBasis|None=None, # Colours to show; None takes those saved with it, or fits them
     ) -> np.ndarray:                 # (h, w, 4) uint8; the fourth is opacity
         "Draw the field in the colours of a basis."
-        vectors = field_vectors(self._field)
-        return (basis or _saved_basis(self._field) or ColourBasis.fit(vectors)).rgba(vectors)
+        field = self._field
+        return _drawn(field, basis or _saved_basis(field) or ColourBasis.fit(_some_vectors(field)))
 
 # %% ../nbs/110_fields.ipynb #a0673f31
 class FieldNumbers(FieldColours):

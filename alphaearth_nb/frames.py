@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMAT', 'make_labels', 'SourceNotFound', 'FrameSequence']
 
-# %% ../nbs/100_frames.ipynb #0621db3e
+# %% ../nbs/100_frames.ipynb #9dddad08
 import dataclasses
 import html
 import json
@@ -22,7 +22,7 @@ from .core import FrameError, LabelError, PlaceNotFound, problem, sha256, write_
 from .grids import same_grid
 from .periods import Period, parse_period
 from .readers import ARRAYS, SourceFrames, frames_of_dataset, frames_of_geotiffs, make_frames
-from .sources import source
+from .sources import class_picture, source
 
 # %% ../nbs/100_frames.ipynb #05654bb6
 def make_labels(
@@ -185,7 +185,7 @@ def _from_zarr(cls,
     labels = _read_labels(root['labels'], grid) if about['labels'] else None
     return cls(frames, grid, labels, about['name'], tuple(about['notes']), about['origin'])
 
-# %% ../nbs/100_frames.ipynb #5ccbcd13
+# %% ../nbs/100_frames.ipynb #f94627be
 def _date(ms:int) -> str: return str(np.datetime64(int(ms), 'ms'))[:10]
 
 def _picture(frames:SourceFrames, index:int, side:int) -> np.ndarray|None:
@@ -196,9 +196,11 @@ def _picture(frames:SourceFrames, index:int, side:int) -> np.ndarray|None:
     physical = np.moveaxis(frames.values[index, bands, ::step, ::step], 0, -1)      # (h, w, 3)
     finite = np.isfinite(physical).all(-1, keepdims=True)
     if not finite.any(): return None
-    rgb = stretch(np.where(finite, physical, row.colour_range[0]), *row.colour_range)
+    rgb = class_picture(physical[..., 0], row.name) if row.classes else \
+        stretch(np.where(finite, physical, row.colour_range[0]), *row.colour_range)
     return np.concatenate([rgb, finite.astype(np.uint8)*255], -1)
 
+# %% ../nbs/100_frames.ipynb #8f06e578
 def _thumbnails(frames:SourceFrames, shown:int=4, side:int=96) -> str:
     "The clearest frames as small pictures, in time order."
     from alphaearth_nb.colours import data_url
@@ -214,11 +216,13 @@ def _thumbnails(frames:SourceFrames, shown:int=4, side:int=96) -> str:
                      f'<figcaption>{_date(frames.times[index])}</figcaption></figure>')
     return f'<div>{title}<br>{"".join(parts)}</div>' if parts else ''
 
-# %% ../nbs/100_frames.ipynb #33bdf737
+# %% ../nbs/100_frames.ipynb #1a6c7170
 def _facts(frames:SourceFrames) -> tuple[str, ...]:
     "Source, bands, frames, first and last date, share of valid pixels."
     there = zip(frames.bands, frames.bands_present.any(0))
-    bands = ' '.join(band if known else f'({band})' for band, known in there)
+    named = [band if known else f'({band})' for band, known in there]
+    few = named if len(named) <= 12 else [named[0], '…', named[-1], f'({len(named)} bands)']
+    bands = ' '.join(few)
     first, last = map(_date, frames.times[[0, -1]])
     share = f'{frames.valid_pixels.mean():.0%}'
     return source(frames.source).title, bands, str(len(frames)), first, last, share

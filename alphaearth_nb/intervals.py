@@ -188,11 +188,12 @@ def block_bootstrap(
     low, high = _ends(drawn, level, len(strata) - len(np.unique(strata)))
     return Interval(value=float(values[0]), low=float(low), high=float(high), level=level, units=len(strata))
 
-# %% ../nbs/190_intervals.ipynb #79f1bf3c
+# %% ../nbs/190_intervals.ipynb #bb5f9a3a
 def _row_html(row:Mapping, best:bool) -> str:
     "One row of a score card; the best predictor of a trial is bold."
     score = f'{100*row["mean"]:.1f} ± {100*row["sd"]:.1f}'
-    cells = (row['trial'], row['predictor'], f'<b>{score}</b>' if best else score)
+    texts = (html.escape(str(row[name])) for name in ('trial', 'predictor'))
+    cells = (*texts, f'<b>{score}</b>' if best else score)
     return '<tr>' + ''.join(f'<td>{cell}</td>' for cell in cells) + '</tr>'
 
 # %% ../nbs/190_intervals.ipynb #20a71142

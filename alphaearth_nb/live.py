@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CHUNK_PX', 'UNLIKE', 'FOLDS', 'APART', 'Suggestion', 'LiveProbe']
 
-# %% ../nbs/490_live.ipynb #7e198f16
+# %% ../nbs/490_live.ipynb #74ce9584
 import hashlib
 import json
 import threading
@@ -24,7 +24,7 @@ from .live_fit import (EARTH_M, RIDGE, LiveCard, class_card, ground_metres, most
 from .live_state import (LiveState, answer, answer_values, make_state, probe_from_json,
                                       write_probe)
 from .mercator import FieldTiles
-from .probes import Probe, _identity, _like, _Linear
+from .probes import Probe, _Linear, field_identity, map_like
 
 # %% ../nbs/490_live.ipynb #18368a63
 CHUNK_PX = 2**20  # predicted between two looks at `cancelled`; an eighth of that by an estimator
@@ -247,7 +247,7 @@ def _carded(live:_Engine, name:str) -> LiveCard:
         with one_thread(): kept[1][name] = _card(state, name, live.estimator, live.seed)
     return kept[1][name]
 
-# %% ../nbs/490_live.ipynb #fe0abeaf
+# %% ../nbs/490_live.ipynb #396b0db6
 def _kind(state:LiveState, name:str) -> str:
     "Name what predicts."
     return 'linear' if name in state.weights else type(state.estimators[name]).__name__
@@ -260,9 +260,9 @@ def _predicted(live:_Engine, name:str, progress:Callable|None, cancelled:Callabl
     if found is None: return None
     live._areas[name] = found[1]
     attrs = {'class_names': {one: state.names[one] for one in state.classes}, 'probe': _kind(state, name)}
-    return _like(live.fields[name].field, found[0], attrs, 'class_id' if state.classes else 'value')
+    return map_like(live.fields[name].field, found[0], attrs, 'class_id' if state.classes else 'value')
 
-# %% ../nbs/490_live.ipynb #c68477e1
+# %% ../nbs/490_live.ipynb #1db39d7e
 def _probe(live:_Engine, name:str) -> Probe:
     "Make a probe of the state there is."
     with live._guard: state, note = live.state, str(_carded(live, name))
@@ -276,7 +276,8 @@ def _probe(live:_Engine, name:str) -> Probe:
     classes, target = tuple(int(one) for one in estimator.classes_), _target(state, name)
     return Probe(kind=_kind(state, name), estimator=estimator, classes=classes, width=64, score_card=None,
                  class_names={one: state.names.get(one, f'class {one}') for one in classes}, notes=(note,),
-                 counts={one: int((target == one).sum()) for one in classes}, identity=_identity(identity))
+                 counts={one: int((target == one).sum()) for one in classes},
+                 identity=field_identity(identity))
 
 # %% ../nbs/490_live.ipynb #8c55250e
 APART = 25   # of the 254 shades of a number: a tenth

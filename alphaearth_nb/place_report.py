@@ -6,7 +6,7 @@
 __all__ = ['TOO_EASY', 'ALL_RIGHT', 'best_year', 'true_colour', 'frames_hash', 'attribution', 'Walk', 'Judged', 'judge_place',
            'place_report', 'place_metrics']
 
-# %% ../nbs/550_place_report.ipynb #ae97d564
+# %% ../nbs/550_place_report.ipynb #91325f58
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,7 +26,7 @@ from .intervals import ScoreCard
 from .label_maps import label_map
 from .periods import Period
 from .report import LegendRow, Picture, Report, ScoreRow, Scores
-from .sources import SOURCES, source
+from .sources import INPUTS, source
 
 # %% ../nbs/550_place_report.ipynb #d6b50fea
 def best_year(
@@ -50,7 +50,7 @@ def _clearest(frames:FrameSequence, name:str, period:Period) -> int|None:
     best = np.flatnonzero(clear >= clear.max() - .005)
     return int(best[np.abs(part.times[best] - period.middle_ms).argmin()])
 
-# %% ../nbs/550_place_report.ipynb #2f3d50c2
+# %% ../nbs/550_place_report.ipynb #145aa86a
 def true_colour(
     frames:FrameSequence, # A place
     period:Period,        # When, if possible
@@ -65,7 +65,7 @@ def true_colour(
         title = 'Radar (no optical frame)' if name == 'sentinel1' else 'True colour'
         note = f'{row.title.split()[0]}, {str(np.datetime64(int(part.times[index]), "ms"))[:10]}'
         return Picture(image=stretch(physical, *row.colour_range), title=title, note=note)
-    raise FrameError(problem('frames', frames.sources, f'one of {tuple(SOURCES)} with something to see'))
+    raise FrameError(problem('frames', frames.sources, f'one of {INPUTS} with something to see'))
 
 # %% ../nbs/550_place_report.ipynb #c1dfa484
 def _dates(times:np.ndarray) -> str:

@@ -326,14 +326,27 @@ def open_frames(
     return _read_listed(str(place), path) if listed else read_worldcereal(path)
 
 # %% ../nbs/160_places.ipynb #1d2b10af
+def _holds(folder:Path) -> str:
+    "What the manifest of a folder says that it holds: field, region or frames; '' where there is none."
+    try: told = json.loads((folder/'manifest.json').read_text())
+    except (OSError, ValueError): return ''
+    if not isinstance(told, dict): return ''
+    return 'field' if 'kind' in told else 'region' if 'region' in told else 'frames'
+
 def open_field(
-    path:Path|str, # GeoTIFF of 64 int8 bands
+    path:Path|str, # GeoTIFF of 64 int8 bands, or a Zarr store of a field
 ) -> xr.DataArray: # (band, y, x) int8 codes; `.aef.unit()` decodes them
-    "Open an embedding field from a file."
-    path = Path(path).expanduser()
+    "Open an embedding field from a file or a store."
+    path, needed = Path(path).expanduser(), 'a GeoTIFF (.tif) or a Zarr store (.zarr) of a field'
     if not path.exists():
-        raise PlaceNotFound(problem('field', str(path), 'an existing GeoTIFF', 'Write one with .aef.to_cog.'))
+        raise PlaceNotFound(problem('field', str(path), 'an existing GeoTIFF or Zarr store',
+                                    'Write one with .aef.to_cog or .aef.to_zarr.'))
+    holds, store = _holds(path), path.suffix.lower() == '.zarr'
+    if path.is_dir() and (holds == 'field' or (store and not holds)):
+        from alphaearth_nb.field_stores import read_zarr
+        return read_zarr(path)
     if path.is_dir() or path.suffix.lower() not in ('.tif', '.tiff'):
-        raise FieldError(problem('field', path.name, 'a GeoTIFF (.tif)', 'Frames are opened by open_frames.'))
+        fix = 'Frames are opened by open_frames.' if holds != 'region' else 'open_region lists its files.'
+        raise FieldError(problem('field', path.name, needed, fix))
     from alphaearth_nb.fields import read_cog
     return read_cog(path)

@@ -90,12 +90,17 @@ class Job:
     columns:list[Span] # from the west
     folder:Path       # of finished tiles
     about:dict        # everything that a tile depends on, as plain text and numbers
+    outline:object=None # polygon on the coordinates of the grid, of which pixels are wanted; None: all
 
     @functools.cached_property
     def key(self) -> str: return hashlib.sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        return itertools.product(range(len(self.rows)), range(len(self.columns)))
+        every = itertools.product(range(len(self.rows)), range(len(self.columns)))
+        return (tile for tile in every if tile not in self.skipped)
+
+    @functools.cached_property
+    def skipped(self) -> frozenset[tuple[int, int]]: return _beyond(self)
 
     def path(self,
         i:int, # Row of tiles
@@ -115,9 +120,26 @@ class Job:
         i:int,   # Row of tiles
         j:int,   # Column of tiles
     ) -> float:  # Square kilometres
-        "Measure the core of a tile."
-        pixels = math.prod(s.core.stop - s.core.start for s in (self.rows[i], self.columns[j]))
-        return pixels*self.grid.affine.a**2/1e6
+        "Measure the core of a tile, as far as it is wanted."
+        core = _box(self.grid, self.rows[i].core, self.columns[j].core)
+        return (core if self.outline is None else core.intersection(self.outline)).area/1e6
+
+# %% ../nbs/401_region_tiles.ipynb #49ffc5da
+def _box(grid:GeoBox, rows:slice, columns:slice) -> object:
+    "Rectangle of some pixels of a grid, as a polygon."
+    import shapely
+    (left, top), (right, bottom) = (grid.affine @ (columns.start, rows.start),
+                                    grid.affine @ (columns.stop, rows.stop))
+    return shapely.box(left, bottom, right, top)
+
+def _beyond(job:Job) -> frozenset[tuple[int, int]]:
+    "Tiles that show nothing of what is wanted."
+    if job.outline is None: return frozenset()
+    import shapely
+    shapely.prepare(job.outline)
+    every = itertools.product(range(len(job.rows)), range(len(job.columns)))
+    return frozenset((i, j) for i, j in every if not job.outline.intersects(
+        _box(job.grid, job.rows[i].shown, job.columns[j].shown)))
 
 # %% ../nbs/401_region_tiles.ipynb #e956d0a5
 FORMAT = 'alphaearth_nb region 1'

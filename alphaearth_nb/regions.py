@@ -12,7 +12,6 @@ import functools
 import hashlib
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,11 +27,12 @@ from .cogs import check_north_up, open_codes, plain_attrs, write_codes
 from .core import (ConfigError, FieldError, FileExists, FrameError, problem, progress, sha256,
                                 write_aside)
 from .frames import FrameSequence
-from .grids import same_grid
+from .grids import region_polygon, same_grid
 from .inference import CELL_PX, TILE_PX, check_side, choose_support, embed_window, known_place
 from .model import AlphaEarth
 from .periods import DAY_MS, Period, parse_period
 from .region_tiles import Job, Seam, cut_side, ends, put_together, read_part, write_part
+from .release_plan import in_crs, outside
 from .settings import to_json
 
 # %% ../nbs/402_regions.ipynb #32a758fc
@@ -77,7 +77,9 @@ def make_part(
     place = None if frames is None else known_place(frames, model.config)
     if place is None: return np.full(job.shape(i, j), NO_DATA, np.int8)
     everything = tuple(slice(0, side) for side in place.size)
-    return quantize(embed_window(model, place, [valid], support, everything, precision)[(0, *shown)])
+    codes = quantize(embed_window(model, place, [valid], support, everything, precision)[(0, *shown)])
+    if job.outline is not None: codes[outside(job.outline, window[shown])] = NO_DATA
+    return codes
 
 # %% ../nbs/402_regions.ipynb #0b97e2dc
 def _hash_arrays(arrays:Mapping[str, np.ndarray]) -> str:
@@ -110,9 +112,21 @@ def _support(frames:FrameSequence|Opener, valid:Period, support:Period|str|None)
     return Period(valid.middle_ms - 183*DAY_MS, valid.middle_ms + 183*DAY_MS)
 
 # %% ../nbs/402_regions.ipynb #8d54a476
+def _outline(region:object, grid:GeoBox) -> object:
+    "A region on the coordinates of a grid; None for all of it."
+    if region is None: return None
+    outline = in_crs(region_polygon(region)[0], grid.crs)
+    left, bottom, right, top = grid.boundingbox.bbox
+    west, south, east, north = outline.bounds
+    if west < right and east > left and south < top and north > bottom: return outline
+    raise ConfigError(problem('region', region_polygon(region)[0].bounds, 'on the grid',
+                              'Lay the grid with region_grids(region).'))
+
 def _plan(model:AlphaEarth, frames:FrameSequence|Opener, grid:GeoBox, periods:tuple[Period, Period],
-          out:Path, tile_px:int, about:Mapping) -> Job:
+          out:Path, tile_px:int, region:object, about:Mapping) -> Job:
     "Cut a region, and note what its tiles depend on."
+    outline = _outline(region, grid)
+    if outline is not None: about = {**about, 'outline': hashlib.sha256(outline.wkb).hexdigest()}
     anywhere = not isinstance(frames, FrameSequence)
     corner = round(grid.affine.c/grid.affine.a), round(-grid.affine.f/grid.affine.a)   # pixels in the zone
     first = (corner[0] % tile_px, corner[1] % tile_px) if anywhere else (None, None)
@@ -121,8 +135,10 @@ def _plan(model:AlphaEarth, frames:FrameSequence|Opener, grid:GeoBox, periods:tu
              'model': model.config.name, 'weights': _weights(model),
              'frames': 'from an opener' if anywhere else _pixels(frames), **about}
     rows, columns = cut_side(grid.height, tile_px, first[1]), cut_side(grid.width, tile_px, first[0])
-    return Job(grid=grid, rows=rows, columns=columns, folder=out.with_name(out.name + '.parts'), about=about)
+    return Job(grid=grid, rows=rows, columns=columns, folder=out.with_name(out.name + '.parts'), about=about,
+               outline=outline)
 
+# %% ../nbs/402_regions.ipynb #6225b53e
 def _begin(job:Job) -> None:
     "Note what the tiles depend on, or compare it with what was noted."
     path = job.folder/'region.json'
@@ -192,7 +208,9 @@ def _write_sheets(job:Job, attrs:Mapping, single:bool) -> tuple[list[Path], Seam
     "Put all the tiles together, file by file."
     files, sums = [], np.zeros((3, 2))
     @functools.lru_cache(3*min(len(job.columns), SHEET_TILES + 2))
-    def read(i:int, j:int) -> np.ndarray: return read_part(job.path(i, j), job.key, job.shape(i, j))
+    def read(i:int, j:int) -> np.ndarray:
+        if (i, j) in job.skipped: return np.full(job.shape(i, j), NO_DATA, np.int8)
+        return read_part(job.path(i, j), job.key, job.shape(i, j))
     for name, rows, columns in _sheets(job, single):
         codes, found = put_together(job, read, rows, columns)
         (top, bottom), (left, right) = ends(job, rows, columns)
@@ -212,7 +230,7 @@ def _finish(job:Job, attrs:Mapping, out:Path) -> EmbeddedRegion:
                     'sha256': {path.name: sha256(path) for path in files}}
         with write_aside(job.folder/'whole'/'manifest.json', overwrite=True) as aside:
             aside.write_text(json.dumps(manifest, indent=1))
-    os.replace(files[0] if single else job.folder/'whole', out)
+    (files[0] if single else job.folder/'whole').replace(out)
     shutil.rmtree(job.folder)
     return open_region(out)
 
@@ -303,6 +321,7 @@ def embed_region(
     precision:str='fp32',         # 'fp32' or 'bf16'
     tile_px:int=TILE_PX,          # Side of a core in pixels
     worker:int=0,                 # Number of this process, where several share the work
+    region:object=None,           # Box or polygon of which pixels are wanted; None: the whole grid
     attrs:Mapping|None=None,      # Text and numbers to keep, for example the data set and its version
     quiet:bool=False,             # Show no progress?
     report:Report|None=None,      # Called with the area done and the whole, in km², for every tile
@@ -311,7 +330,7 @@ def embed_region(
     out, valid = Path(out), parse_period(period)
     grid, opener = _check(model, frames, grid, out, tile_px)
     periods, about = (valid, _support(frames, valid, support)), plain_attrs(attrs or {})
-    job = _plan(model, frames, grid, periods, out, tile_px, {**about, 'precision': precision})
+    job = _plan(model, frames, grid, periods, out, tile_px, region, {**about, 'precision': precision})
     make = functools.partial(make_part, model, opener, job, periods, precision)
     if not out.exists(): _make_parts(job, make, worker, quiet, report)
     return _settle(job, out, about, worker)

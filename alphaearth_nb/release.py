@@ -6,9 +6,11 @@
 __all__ = ['THIN_PX', 'ALL_ZONES', 'SOURCES', 'released']
 
 # %% ../nbs/150_release.ipynb #962b18a9
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -196,29 +198,65 @@ def _from_mosaic(wish:_Wish) -> dict:
 # %% ../nbs/150_release.ipynb #73221db4
 ALL_ZONES = tuple(f'{number}{half}' for number in range(1, 61) for half in 'NS')
 
-def _home_grid(wish:_Wish) -> tuple[GeoBox, str]:
-    "Grid of a region in its zone, and the zone."
-    shares = [*zone_shares(wish.polygon, ALL_ZONES)]
-    if len(shares) > 1 and not wish.zone:
-        raise ConfigError(problem('region', f'across {" and ".join(shares)}', 'in one zone for Earth Engine',
-                                  f"Ask for one with zone='{shares[0]}', or take source='cog'."))
-    home = wish.zone or shares[0]
-    number = zone_number(home)
+def _zone_pixels(zone:str) -> GeoBox:
+    "A pixel of the release in a zone; its grid goes on from there."
+    number = zone_number(zone)
     crs = f'EPSG:{32600 + number if number > 0 else 32700 - number}'
-    pixels = GeoBox((1, 1), Affine(10, 0, 0, 0, -10, 0), crs)
-    return field_grid(in_crs(wish.polygon, pixels.crs), pixels), home
+    return GeoBox((1, 1), Affine(10, 0, 0, 0, -10, 0), crs)
+
+def _grid_around(grid:GeoBox, wanted:np.ndarray, zone:str) -> GeoBox:
+    "The pixels of another zone that the wanted pixels (h, w) of a grid fall on."
+    pixels, places = _zone_pixels(zone), (axis[wanted] for axis in _centres(grid))
+    x, y = lonlat_transformer(pixels, back=True).transform(*places)
+    left, right = math.floor(x.min()/10), math.floor(x.max()/10) + 1
+    bottom, top = math.ceil(y.min()/10) - 1, math.ceil(y.max()/10)
+    return GeoBox((top - bottom, right - left), Affine(10, 0, 10*left, 0, -10, 10*top), pixels.crs)
+
+# %% ../nbs/150_release.ipynb #5e1f0c77
+def _other_pixels(grid:GeoBox, zones:Sequence[str], wanted:np.ndarray) -> list[tuple[np.ndarray, GeoBox]]:
+    "Wanted pixels (h, w) of a grid that lie in other zones than the first, and the grids there to read."
+    if len(zones) < 2: return []
+    owner = zones_of(*_centres(grid))
+    parts = [(wanted & (owner == zone_number(zone)), zone) for zone in zones[1:]]
+    return [(mine, _grid_around(grid, mine, zone)) for mine, zone in parts if mine.any()]
+
+def _ask_zones(zones:Sequence[str], plan:Plan, grid:GeoBox, wanted:np.ndarray) -> np.ndarray:
+    "Codes (64, h, w) of a part of a field from Earth Engine, each pixel from its own zone."
+    from alphaearth_nb.ee_fields import earthengine_field
+    codes = earthengine_field(grid, plan.year, lazy=False).values.copy()
+    for mine, there in _other_pixels(grid, zones, wanted):
+        other = earthengine_field(there, plan.year, lazy=False)
+        rows, columns = pixels_of_points(there, *(axis[mine] for axis in _centres(grid)))
+        found = other.values[:, rows, columns]
+        codes[:, mine] = np.where((found == NO_DATA).all(0), codes[:, mine], found)
+    return codes
+
+# %% ../nbs/150_release.ipynb #0d6a9b13
+def _plan_zones(wish:_Wish, zones:Sequence[str], grid:GeoBox, year:int) -> Plan:
+    "Add up what Earth Engine is asked for in all zones."
+    from alphaearth_nb.ee_fields import plan_grid
+    others = [there for part in _parts(grid)
+              for _, there in _other_pixels(part, zones, ~outside(wish.outline(part), part))]
+    plans = [plan_grid(part, year) for part in (*_parts(grid), *others)]
+    return Plan(grid=grid, year=year, zone=zones[0], url='Earth Engine', tiles=(),
+                bytes=sum(plan.bytes for plan in plans), requests=sum(plan.requests for plan in plans),
+                resampled=_resampled(zone_shares(wish.polygon, zones), zones[0]))
 
 def _from_earth_engine(wish:_Wish) -> dict:
     "Ask Earth Engine for the codes."
     from alphaearth_nb.ee_fields import earthengine_field
-    grid, zone = _home_grid(wish)
+    zones = [wish.zone] if wish.zone else [*zone_shares(wish.polygon, ALL_ZONES)]
+    pixels = _zone_pixels(zones[0])
+    grid, fields = field_grid(in_crs(wish.polygon, pixels.crs), pixels), {}
+    if len(zones) > 1:
+        plans = {year: _plan_zones(wish, zones, grid, year) for year in wish.years}
+        return _opened(wish, plans, partial(_ask_zones, zones))
     if wish.dry_run: return {year: earthengine_field(grid, year, dry_run=True) for year in wish.years}
-    beyond, fields = outside(wish.outline(grid), grid), {}
+    beyond = outside(wish.outline(grid), grid)
     for year in wish.years:
         field = earthengine_field(grid, year, lazy=wish.lazy)
         codes = xr.where(beyond, np.int8(NO_DATA), field.variable.data) if beyond.any() else field.data
-        fields[year] = field.copy(data=codes)
-        fields[year].attrs['zone'] = zone
+        fields[year] = field.copy(data=codes).assign_attrs(zone=zones[0])
     return fields
 
 # %% ../nbs/150_release.ipynb #5c6f43a3

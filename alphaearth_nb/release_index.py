@@ -18,7 +18,7 @@ import numpy as np
 from pyproj import Transformer
 
 from .core import AlphaEarthError, ConfigError, FieldError, PlaceNotFound, problem, write_aside
-from .grids import grid_bounds_lonlat, region_polygon
+from .grids import AT_DATE_LINE, grid_bounds_lonlat, region_polygon
 from .remote_files import RemoteFile, open_tile
 
 # %% ../nbs/147_release_index.ipynb #7f8a2d49
@@ -34,15 +34,6 @@ def area_km2(
     into_metres = Transformer.from_crs(4326, EQUAL_AREA, always_xy=True).transform
     return shapely.transform(polygon, into_metres, interleaved=False).area/1e6
 
-def _wraps(region) -> bool:
-    "Does an outline of geopandas jump from one side of the date line to the other?"
-    import shapely
-    if getattr(region, 'crs', None) is None: return False
-    into_degrees = Transformer.from_crs(region.crs, 4326, always_xy=True).transform
-    for ring in shapely.get_rings(shapely.get_parts(region.geometry.to_numpy())):
-        lon, _ = into_degrees(*shapely.get_coordinates(ring).T)
-        if (np.abs(np.diff(lon)) > 180).any(): return True
-    return False
 
 # %% ../nbs/147_release_index.ipynb #7d88d2f8
 def read_region(
@@ -50,19 +41,13 @@ def read_region(
 ) -> tuple[object, bool]: # Polygon of shapely in degrees; is it a box?
     "Read a region for which there can be a field."
     import shapely
-    date_line = 'Cut a region at the date line in two.'
-    if _wraps(region):
-        raise ConfigError(problem('region', 'across it', 'on one side of the date line', date_line))
-    try: polygon, is_box = region_polygon(region)
-    except shapely.errors.GEOSException as error:
-        raise ConfigError(problem('region', str(error).splitlines()[0], 'a valid polygon',
-                                  'Mend it with shapely.make_valid.')) from error
+    polygon, is_box = region_polygon(region)
     west, south, east, north = polygon.bounds
-    if polygon.geom_type not in ('Polygon', 'MultiPolygon') or not np.isfinite(polygon.bounds).all():
-        raise ConfigError(problem('region', polygon.geom_type, 'a polygon of finite coordinates'))
+    if polygon.geom_type not in ('Polygon', 'MultiPolygon'):
+        raise ConfigError(problem('region', polygon.geom_type, 'a polygon'))
     if east - west >= 180:
         raise ConfigError(problem('region', f'{east - west:.0f} degrees wide', 'narrower than half the globe',
-                                  date_line))
+                                  AT_DATE_LINE))
     if south < UTM_LIMITS[0] or north > UTM_LIMITS[1]:
         raise ConfigError(problem('region', f'between {south:g} and {north:g} degrees north',
             f'within {UTM_LIMITS[0]} to {UTM_LIMITS[1]}', 'The release ends there. Longitudes come first.'))

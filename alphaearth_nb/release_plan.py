@@ -96,7 +96,7 @@ class Plan:
     resampled:str=''           # which pixels are copies of their nearest neighbour, if any
 
     def __str__(self) -> str:
-        files = f'from {len(self.tiles)} of the released files' if self.zone else f'from {self.url}'
+        files = f'from {len(self.tiles)} of the released files' if self.tiles else f'from {self.url}'
         where = f' of zone {self.zone}' if self.zone else ''
         shape = f'{self.grid.height} x {self.grid.width}'
         return (f'{size_text(self.bytes)} in {self.requests} requests: {shape} pixels{where} in {self.year}, '

@@ -64,10 +64,10 @@ def lonlat_of(
         raise ConfigError(problem('the columns of points', [*map(str, points.columns)][:8],
                                   'with one lon and one lat, or a geometry', 'Rename them.'))
     known = np.isfinite(lon) & np.isfinite(lat)
-    if (np.abs(lat[known]) > 90).any() or (np.abs(lon[known]) > 180).any():
-        raise ConfigError(problem('points', f'up to {np.abs(lat[known]).max():g} degrees north',
-                                  'within 90 degrees north and 180 degrees east',
-                                  'Longitudes and latitudes may be swapped.'))
+    for name, side, most in (('latitude', lat[known], 90), ('longitude', lon[known], 180)):
+        if (far := np.abs(side) > most).any():
+            raise ConfigError(problem(f'the {name} of {far.sum()} points', f'{side[far][0]:g}',
+                f'within {most} degrees', 'Longitudes and latitudes may be swapped, or not in degrees.'))
     return np.where(known, lon, np.nan), np.where(known, lat, np.nan)
 
 # %% ../nbs/151_release_samples.ipynb #2981d225

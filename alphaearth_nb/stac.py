@@ -6,11 +6,14 @@
 __all__ = ['PROVIDERS', 'ITEMS_AT_MOST', 'GDAL', 'RASTERS', 'BLOCK_PX', 'Provider', 'PlanetaryTokens', 'stac_provider',
            'search_passes', 'read_pass', 'pass_cost']
 
-# %% ../nbs/153_stac.ipynb #c6270caa
+# %% ../nbs/153_stac.ipynb #53e50fb8
+import contextlib
+import logging
 import math
 import re
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -183,7 +186,29 @@ def _fill_is_known() -> object:
         def open(self, source:object, context:object) -> Reader: return Reader(super().open(source, context))
     return Driver()
 
-# %% ../nbs/153_stac.ipynb #8ec8b22a
+# %% ../nbs/153_stac.ipynb #84c92948
+def _plain(text:str) -> str: return re.sub(r'\?[^\s\'"]+', '', text)   # without the tokens of addresses
+
+_LOUD, _LOCK, _INSIDE = ('odc.loader._rio', 'rasterio._env', 'rasterio._err'), threading.Lock(), []
+
+def _heard(record:logging.LogRecord) -> bool:
+    "Take the tokens out of a line; what odc-stac reports is raised, and told by us."
+    record.msg, record.args = _plain(record.getMessage()), ()
+    return not record.name.startswith('odc')
+
+@contextlib.contextmanager
+def _discreet() -> Iterator[None]:
+    "Keep tokens out of what the libraries log, as long as any thread reads."
+    with _LOCK:
+        _INSIDE.append(None)
+        for name in _LOUD: logging.getLogger(name).addFilter(_heard)
+    try: yield
+    finally:
+        with _LOCK:
+            _INSIDE.pop()
+            for name in () if _INSIDE else _LOUD: logging.getLogger(name).removeFilter(_heard)
+
+# %% ../nbs/153_stac.ipynb #6dec09bc
 def _load(items:Sequence, names:Sequence[str], mask:str|None, row:Collection, grid:GeoBox, sign) -> Mapping:
     "The assets of some scenes on the grid, the first scene on top: {asset: (h, w)}."
     import odc.stac
@@ -191,14 +216,14 @@ def _load(items:Sequence, names:Sequence[str], mask:str|None, row:Collection, gr
     plain = {'data_type': row.stored, 'nodata': row.missing}
     assets = {'*': plain} | ({mask: {'data_type': 'uint16', 'nodata': 0}} if mask else {})
     how = {items[0].collection_id or '*': {'assets': assets, 'warnings': 'ignore'}}
-    with rasterio.Env(**GDAL):
+    with rasterio.Env(**GDAL), _discreet():
         data = odc.stac.load(items, [*names, *([mask] if mask else [])], geobox=grid, stac_cfg=how, pool=4,
             groupby=lambda item, parsed, index: 0, preserve_original_order=True, patch_url=sign,
             driver=_fill_is_known(),
             resampling={'*': 'bilinear'} | ({mask: 'nearest'} if mask else {}))
     return {name: data[name].values[0] for name in data.data_vars}
 
-# %% ../nbs/153_stac.ipynb #c21f71d9
+# %% ../nbs/153_stac.ipynb #f6b99e0f
 def read_pass(
     acquisition:Acquisition, # As found by a search
     grid:GeoBox,             # Grid to read onto
@@ -211,7 +236,8 @@ def read_pass(
     for offset, assets, mask, items in _stored_alike(acquisition, bands):
         try: layers = _load(items, assets.values(), mask, row, grid, sign)
         except (OSError, ValueError, RuntimeError) as error:   # rasterio's errors are OSErrors
-            raise FrameError(problem(f'the frame {acquisition.key}', f'not readable ({error})', 'whole',
+            why = f'not readable ({_plain(str(error))})'
+            raise FrameError(problem(f'the frame {acquisition.key}', why, 'whole',
                                      'Try again; what has arrived is kept.')) from error
         empty = np.isnan(values).all(0)
         for band, asset in assets.items():

@@ -1,5 +1,6 @@
 """Builds the site in _docs/ from the notebooks, without Quarto and with nothing from elsewhere: make docs."""
 import base64
+import inspect
 import os
 import re
 import shutil
@@ -11,13 +12,15 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin
 
 import yaml
+from fastcore import docments
 from pages import NBS, ROOT, Cell, Page, all_pages, library_pages, text_of
 from tutorial_cells import settings
 
 PROCESSED, SITE = ROOT/'_proc', ROOT/'_docs'
 LAYERS = {0: 'Words', 1: 'Data', 2: 'Model', 3: 'Learning', 4: 'Use', 5: 'See', 6: 'Do'}
 LABELS = {'vmf': 'vMF', 'cogs': 'COGs', 'cli': 'Command line'}  # of pages whose name does not read well
-BESIDE = {'CHANGELOG.md': 'changelog.md', 'CONTRIBUTING.md': 'contributing.md'}  # read on the site too
+BESIDE = {'tests/bench/speed.md': 'speed.md', 'CHANGELOG.md': 'changelog.md',  # read on the site too
+          'CONTRIBUTING.md': 'contributing.md'}
 SHOWN = ('image/png', 'image/jpeg', 'text/html', 'text/markdown', 'text/plain')  # the first of them
 
 
@@ -132,7 +135,7 @@ def navigation() -> list:
     layers = [{f'{number} {title}': [
         {LABELS.get(page.name, page.name.replace('_', ' ').capitalize()): page.path.stem + '.md'}
         for page in library_pages() if page.number//100 == number]} for number, title in LAYERS.items()]
-    project = [{'Changes': 'changelog.md'}, {'Contributing': 'contributing.md'}]
+    project = [{'Speed': 'speed.md'}, {'Changes': 'changelog.md'}, {'Contributing': 'contributing.md'}]
     parts = [{'Start': 'index.md'}, {'Tutorials': folder('tutorials')},
              {'Explanations': folder('explanations')}, {'Modules': layers}, {'Project': project}]
     return [part for part in parts if all(part.values())]
@@ -154,6 +157,13 @@ def write_sources(folder:Path) -> None:
     own = {'INHERIT': str(NBS/'mkdocs.yml'), **places, 'nav': navigation()}
     (folder.parent/'mkdocs.yml').write_text(yaml.safe_dump(own, sort_keys=False), encoding='utf-8')
 
+
+def _signature(symbol:object, **how) -> inspect.Signature:
+    "As inspect's, but the type of a library that is imported only where it is needed stays a name."
+    try: return inspect.signature(symbol, **how)
+    except NameError: return inspect.signature(symbol)
+
+docments.signature = _signature   # here, not in a function: nbdev's workers begin by reading this file
 
 def process(workers:int) -> None:
     "What nbdev makes of the notebooks; not by its command, which would install Quarto and then this project."

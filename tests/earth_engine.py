@@ -49,8 +49,8 @@ LIMITS = dict(
     at_once=40,
     memory_px=10**9,  # pixels that a computation may have
 )
-ITEM_BYTES = dict(double=8, int32=4, int8=1)
-DTYPES = dict(double='<f8', int32='<i4', int8='|i1')
+ITEM_BYTES = dict(double=8, float=4, int32=4, int8=1)
+DTYPES = dict(double='<f8', float='<f4', int32='<i4', int8='|i1')
 
 
 def tile_png(image: Image, zoom: int, column: int, row: int) -> bytes:

@@ -1,9 +1,23 @@
 """The functions of Earth Engine that the toolkit uses, on the graph of calls that the client sends."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
-from earth_engine_pixels import ASSET, Image, Places, Refused, as_image, milliseconds, of_one, of_two, whole
+from earth_engine_catalogue import Catalogued
+from earth_engine_pixels import (
+    ASSET,
+    Image,
+    Places,
+    Refused,
+    as_image,
+    box_of,
+    milliseconds,
+    of_one,
+    of_two,
+    whole,
+)
+from earth_engine_projections import Projected
 
 FEATURES = 5000  # in one answer
 
@@ -12,7 +26,7 @@ class Features(list):
     "Features, even if there are none."
 
 
-class Functions:
+class Functions(Catalogued, Projected):
     "By their names with _ for the dot."
 
     def __init__(self, archive: object):
@@ -21,6 +35,8 @@ class Functions:
     # ---- collections
 
     def ImageCollection_load(self, id: str) -> list:
+        if id != ASSET and hasattr(self.archive, 'of'):
+            return self.archive.of(id)
         if id != ASSET:
             raise Refused(
                 f"ImageCollection.load: ImageCollection asset '{id}' not found (does not exist or no access)."
@@ -31,7 +47,7 @@ class Functions:
         return milliseconds(start), milliseconds(end)
 
     def Filter_dateRangeContains(self, leftValue: tuple, rightField: str) -> Callable:
-        return lambda one: leftValue[0] <= one.properties[rightField] < leftValue[1]
+        return lambda one: leftValue[0] <= one.properties[rightField] < leftValue[1]  # the end is not in it
 
     def Filter_equals(self, leftField: str, rightValue: object) -> Callable:
         return lambda one: one.properties.get(leftField) == rightValue
@@ -61,7 +77,7 @@ class Functions:
             return Image(bands=[], at=lambda places: np.zeros((*places.shape, 0)))
         first = collection[0]
         if len(collection) == 1:
-            return first
+            return replace(first, native=None)  # a mosaic has no pixels of its own
 
         def at(places: Places) -> np.ndarray:
             found = np.full((*places.shape, len(first.bands)), np.nan)
@@ -70,7 +86,7 @@ class Functions:
                 found = np.where(np.isnan(values), found, values)
             return found
 
-        mosaic = first.having(at)
+        mosaic = replace(first.having(at), native=None)
         mosaic.inside = lambda places: np.any([one.inside(places) for one in collection], 0)
         return mosaic
 
@@ -86,9 +102,7 @@ class Functions:
         names = [names] if isinstance(names, str) else list(names)
         if len(names) != len(input.bands):
             raise Refused(f'Image.rename: {len(names)} names for {len(input.bands)} bands.')
-        return Image(
-            bands=names, at=input.at, properties=input.properties, kinds=input.kinds, inside=input.inside
-        )
+        return replace(input, bands=names)
 
     Image_multiply = staticmethod(of_two(np.multiply))
     Image_subtract = staticmethod(of_two(np.subtract))
@@ -126,6 +140,12 @@ class Functions:
     def Image_addBands(
         self, dstImg: Image, srcImg: Image, names: object = None, overwrite: bool = False
     ) -> Image:
+        if overwrite and set(srcImg.bands) & set(dstImg.bands):
+            kept = [name for name in dstImg.bands if name not in srcImg.bands]
+            order = [*dstImg.bands, *(name for name in srcImg.bands if name not in dstImg.bands)]
+            if not kept:
+                return replace(srcImg.pick(order), properties=dstImg.properties)
+            return self.Image_addBands(dstImg.pick(kept), srcImg).pick(order)
         more = [f'{name}_{len(dstImg.bands)}' if name in dstImg.bands else name for name in srcImg.bands]
         both = dstImg.having(
             lambda places: np.concatenate([dstImg.at(places), srcImg.at(places)], -1), [*dstImg.bands, *more]
@@ -204,7 +224,7 @@ class Functions:
     def GeometryConstructors_BBox(self, west: float, south: float, east: float, north: float) -> dict:
         return dict(type='BBox', coordinates=[west, south, east, north])
 
-    def Feature(self, geometry: dict, metadata: dict | None = None) -> dict:
+    def Feature(self, geometry: dict | None = None, metadata: dict | None = None) -> dict:
         return dict(type='Feature', geometry=geometry, properties=metadata or {})
 
     def Collection(self, features: list) -> list:
@@ -228,37 +248,38 @@ class Functions:
         )
 
 
-def box_of(geometry: dict) -> tuple[float, float, float, float]:
-    "West, south, east and north of a geometry."
-    corners = np.reshape(geometry['coordinates'], (-1, 2))
-    return (*corners.min(0), *corners.max(0))
-
-
 def evaluate(expression: dict, functions: Functions) -> object:
     "Work out a graph of calls as the client sends it."
     values, known = expression['values'], {}
 
-    def of(name: str) -> object:
+    def of(name: str, given: dict) -> object:
+        if given:  # within a function the same name may mean something else each time
+            return node(values[name], given)
         if name not in known:
-            known[name] = node(values[name])
+            known[name] = node(values[name], given)
         return known[name]
 
-    def node(one: dict) -> object:
+    def node(one: dict, given: dict) -> object:
         ((kind, content),) = one.items()
         if kind == 'constantValue':
             return content
         if kind == 'valueReference':
-            return of(content)
+            return of(content, given)
+        if kind == 'argumentReference':
+            return given[content]
         if kind == 'arrayValue':
-            return [node(each) for each in content['values']]
+            return [node(each, given) for each in content['values']]
         if kind == 'dictionaryValue':
-            return {name: node(each) for name, each in content['values'].items()}
+            return {name: node(each, given) for name, each in content['values'].items()}
+        if kind == 'functionDefinitionValue':
+            names, body = content['argumentNames'], content['body']
+            return lambda *those: of(body, {**given, **dict(zip(names, those))})
         if kind == 'functionInvocationValue':
             name = content['functionName']
             call = getattr(functions, name.replace('.', '_'), None)
             if call is None:
                 raise Refused(f'{name} is not known to this server.')
-            return call(**{key: node(each) for key, each in content.get('arguments', {}).items()})
+            return call(**{key: node(each, given) for key, each in content.get('arguments', {}).items()})
         raise Refused(f'{kind} is not known to this server.')
 
-    return of(expression['result'])
+    return of(expression['result'], {})

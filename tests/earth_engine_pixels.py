@@ -4,6 +4,7 @@ Written without the toolkit, so that both cannot be wrong in the same way. A fun
 or an asset that does not exist, and bands that do not match are refused in the words of the service.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -63,6 +64,7 @@ class Image:
     inside: Callable = lambda places: np.ones(places.shape, bool)
     bounds: tuple = (-180, -90, 180, 90)
     axes: int = 0  # of the array at a pixel
+    native: tuple | None = None  # CRS, left, top and side of its own pixels
 
     def __post_init__(self):
         self.kinds = list(self.kinds) or ['double'] * len(self.bands)
@@ -73,13 +75,16 @@ class Image:
         return replace(self, bands=bands, at=at, kinds=[kind] * len(bands), axes=axes)
 
     def pick(self, names: list) -> 'Image':
+        where = []
         for name in names:
-            if name not in self.bands:
+            found = [n for n, band in enumerate(self.bands) if re.fullmatch(str(name), band)]
+            found = [self.bands.index(name)] if name in self.bands else found
+            if not found:
                 raise Refused(
                     f"Image.select: Band pattern '{name}' did not match any bands. Known: {self.bands}"
                 )
-        where = [self.bands.index(name) for name in names]
-        picked = self.having(lambda places: self.at(places)[..., where], names)
+            where += found
+        picked = self.having(lambda places: self.at(places)[..., where], [self.bands[n] for n in where])
         return replace(picked, kinds=[self.kinds[index] for index in where])
 
 
@@ -104,7 +109,8 @@ def of_two(operate: Callable) -> Callable:
         if a.axes or b.axes:
             raise Refused('Arrays are not known to this function here.')
         longer = a if len(a.bands) >= len(b.bands) else b
-        return longer.having(lambda places: operate(a.at(places), b.at(places)))
+        found = longer.having(lambda places: operate(a.at(places), b.at(places)))
+        return replace(found, native=a.native)  # as the service does: those of the first
 
     return call
 
@@ -123,6 +129,12 @@ def whole(kind: str) -> Callable:
     "A conversion to whole numbers: cut off towards zero, and held within the type."
     limits = np.iinfo(kind)
     return of_one(lambda values: np.clip(np.trunc(values), limits.min, limits.max), kind)
+
+
+def box_of(geometry: dict) -> tuple[float, float, float, float]:
+    "West, south, east and north of a geometry."
+    corners = np.reshape(geometry['coordinates'], (-1, 2))
+    return (*corners.min(0), *corners.max(0))
 
 
 def milliseconds(text: str | float) -> float:

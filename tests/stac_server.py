@@ -73,6 +73,7 @@ class Catalogue:
                 key = path if path in self.manner else path.split('/')[1]
                 self.manner[key] = (manner[0], manner[1] - 1) if manner[1] > 1 else None
                 manner = manner[0]
+        while manner == 'hold' and self.manner.get(path) == 'hold': time.sleep(.02)   # until it is let go
         if manner == 'reset':
             handler.close_connection = True
             return handler.connection.shutdown(socket.SHUT_RDWR)

@@ -2,6 +2,7 @@
 import socket
 import warnings
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
@@ -125,8 +126,18 @@ REGIONS = {
     'south above north': ((4.7, 50.81, 4.71, 50.8), 'south < north'),
     'metres': ((620_000, 5_630_000, 621_000, 5_631_000), 'Longitudes come first'),
     'swapped': ((36.80, 174.70, 36.81, 174.71), 'Longitudes come first'),
-    'not finite': ((4.7, float('nan'), 4.71, 50.81), 'north'),
-    'infinite': ((4.7, 50.8, float('inf'), 50.81), 'valid'),
+    'not finite': ((4.7, float('nan'), 4.71, 50.81), 'finite degrees'),
+    'infinite': ((4.7, 50.8, float('inf'), 50.81), 'finite degrees'),
+    'one that crosses itself of two': (geopandas.GeoSeries([shapely.box(4, 50, 4.1, 50.1), BOW], crs=4326),
+                                       'make_valid'),
+    'a table with an infinite one': (
+        geopandas.GeoSeries([shapely.Point(float('inf'), 3).buffer(1)], crs=4326), ''),
+    'of a zone, across the date line': (
+        geopandas.GeoSeries([shapely.box(8e5, 8e6, 8.5e5, 8.05e6)], crs=32760),
+        'Cut a region at the date line'),
+    'drawn across the date line': (
+        shapely.Polygon([(179.9, -17), (-179.9, -17), (-179.9, -16), (179.9, -16)]),
+        'Cut a region at the date line'),
     'a word': ('Leuven', 'degrees'),
     'three numbers': ((4.7, 50.8, 4.71), 'degrees'),
     'nothing': (None, 'degrees'),
@@ -185,7 +196,9 @@ def test_points_that_are_none(points):
 
 
 @pytest.mark.parametrize(('lon', 'lat', 'years', 'words'), [
-    ([50.8], [174.7], 2024, 'lat'), ([400.], [50.], 2024, '180'), ([4.7], [50.8], 2016, '2017'),
+    ([50.8], [174.7], 2024, 'the latitude of 1 points'),
+    ([400.], [50.], 2024, "is '400', but must be within 180"),
+    ([4.7], [50.8], 2016, '2017'),
     ([4.7], [50.8], [], 'empty'), ([], [], 2024, 'empty')])
 def test_tables_that_cannot_be_looked_up(silence, lon, lat, years, words):
     import pandas

@@ -2,6 +2,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,15 @@ def test_ratios_are_taken_run_by_run(harness):
     assert measured.times() == [.5]*3
 
 
+def test_rates_of_one_core_are_of_processor_time(harness):
+    "Waiting for a core that another program has changes the rate, not what a core does."
+    calibration = harness.Calibration(name='c', work=None, amount=10, unit='GB/s')
+    measured = harness.Measured((5., 9.), (7., 8.), calibration, (2., 4.), (1., 2.))
+    assert measured.per_core(8) == [4, 2] and measured.core_shares(8) == [.4, .4]
+    waited = harness.measure(lambda: time.sleep(.01), calibration=None, runs=2, warmup=0)
+    assert all(cpu < second for cpu, second in zip(waited.cpu, waited.seconds))
+
+
 def test_figures_are_lines_of_json(harness, capsys):
     harness.figure('speed', 'px/s', [3, 1, 2], [.3, .1, .2], 'of light')
     line = json.loads(capsys.readouterr().out)
@@ -55,7 +65,7 @@ def test_run_all_prints_a_table_and_writes_the_figures(tmp_path):
     done = run_all(tmp_path)
     assert done.returncode == 0, done.stderr
     head, row = done.stdout.splitlines()
-    assert head.split() == ['figure', 'unit', 'median', 'spread', 'ratio', 'to']
+    assert head.split() == ['figure', 'unit', 'median', 'spread', 'core', 'ratio', 'to']
     assert row.split()[:3] == ['speed', 'px/s', '2']
     assert [line['bench'] for line in json.loads((tmp_path/'bench.json').read_text())] == ['bench_good']
 
@@ -68,3 +78,44 @@ def test_run_all_goes_on_after_a_failure_and_says_so(tmp_path):
     assert done.returncode == 1
     assert 'speed' in done.stdout
     assert 'no luck' in done.stderr and 'bench_mute.py gave no figure' in done.stderr
+
+
+# ---- the page of the site
+
+@pytest.fixture
+def table(harness):
+    import table
+    return table
+
+
+@pytest.fixture
+def told(table) -> dict: return json.loads(table.FIGURES.read_text(encoding='utf-8'))
+
+
+def test_the_page_says_what_was_measured(table, told):
+    "Both come from one command; a number changed in one of them only is seen here."
+    assert table.page(told) == table.PAGE.read_text(encoding='utf-8'), f'run: {table.COMMAND} --page'
+
+
+def test_the_figures_are_whole(table, told):
+    "Every target that something can be measured for has its figure, and figures come from runs."
+    wanted = [target for target in table.TARGETS if target.figure]
+    assert [target.what for target in wanted if table.figure_of(target, told) is None] == []
+    assert {line['bench'] for line in told['figures']} == set(table.BENCHES)
+    for line in told['figures']: assert 0 < line['min'] <= line['median'] <= line['max'] and line['runs'] >= 1
+    for target in wanted: assert table.figure_of(target, told)['runs'] >= 5
+
+
+@pytest.mark.parametrize('least, value, words', [
+    (True, 9, 'misses it: 90% of the target'), (True, 10, 'reaches the target'),
+    (True, 20, 'reaches the goal'),
+    (False, 12.5, 'misses it: 80% of the target'), (False, 10, 'reaches the target'), (False, 5, 'the goal')])
+def test_a_miss_is_called_a_miss(table, least, value, words):
+    target = table.Target('x', 'x', 's', 10, 20 if least else 5, least)
+    assert words in table.verdict(target, value)
+
+
+def test_what_was_not_measured_says_so(table, told):
+    rows = table.page(told | {'figures': []}).splitlines()
+    aims = [line for line in rows if line.startswith(tuple(f'| {target.what} |' for target in table.TARGETS))]
+    assert len(aims) == len(table.TARGETS) and all('not measured' in line for line in aims)

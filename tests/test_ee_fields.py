@@ -120,6 +120,17 @@ def test_all_codes_survive_the_way(server):
     assert (outside == -128).all()
 
 
+@given(st.lists(st.floats(-127.4, 127.4), min_size=64, max_size=64))
+@settings(max_examples=15)
+def test_components_between_codes_go_to_the_nearest(shared, wanted):
+    "An image of somebody else's unit vectors: the service rounds, where turning into integers would cut off."
+    import ee
+    wanted = np.where(np.abs(np.array(wanted) % 1 - .5) < .01, np.round(wanted), wanted)   # no ties
+    image = ee.Image.constant((np.sign(wanted)*(wanted/127.5)**2).tolist()).rename(BANDS)
+    found = read_pixels(encode_image(image), grid_of(1, 1), BANDS, np.int8, waiting=QUICK)[:, 0, 0]
+    assert (found == np.round(wanted)).all()
+
+
 def test_the_real_raster_comes_back_to_the_bit(server, shared_data):
     "Released codes of Wisconsin through Earth Engine and from the file are the same."
     path = shared_data/'aef_wisconsin_2024_32616_10m.tif'
@@ -181,6 +192,15 @@ def test_a_fault_that_stays_ends_in_an_error(server, fault):
     assert pixels_asked(server) == 8 and len(PAUSES) == 7 and sum(PAUSES) < 300
 
 
+@pytest.mark.parametrize('fault', ['429', '500'])
+def test_asking_for_the_years_is_as_patient_and_no_more(server, fault):
+    "The first question of a field is which years there are: eight tries of ours, none of the client's own."
+    server.faults = [fault]*99
+    with pytest.raises(EarthEngineError, match='not answering after 8 tries'):
+        earthengine_field(grid_of(20, 20), 2024, waiting=QUICK)
+    assert len(server.asked) == 8 and len(PAUSES) == 7 and not pixels_asked(server)
+
+
 def test_an_answer_that_trickles_is_left_behind(server):
     server.faults = ['trickle']
     start, image = time.monotonic(), released_image(2024, '31N')
@@ -209,6 +229,17 @@ def test_too_much_memory_means_smaller_requests(server):
     with pytest.raises(RequestTooLarge, match='memory limit'):
         earthengine_field(grid, 2024, image, limits=Limits(at_once=1), waiting=QUICK)
     assert min(min(one['dimensions'].values()) for one in server.grids) >= 64//2
+
+
+def test_parts_are_cut_as_often_as_was_learned(server):
+    "What the first part needed, the others get at once: one of four is refused twice, none asked again."
+    server.limits['memory_px'] = 30*30
+    grid, image = grid_of(100, 100), released_image(2024, '31N')
+    windows = [(row, column, 50, 50) for row in (0, 50) for column in (0, 50)]
+    limits = Limits(at_once=1, smallest_px=10)
+    codes = read_pixels(encode_image(image), grid, BANDS, np.int8, windows, limits, QUICK)
+    assert (codes == expected(grid)).all() and not PAUSES
+    assert pixels_asked(server) == 2 + 4*4               # 50 x 50, 25 x 50, then quarters of all four
 
 
 def test_the_server_enforces_its_limits(server):

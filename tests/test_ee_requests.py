@@ -88,6 +88,15 @@ def test_waiting_is_bounded(takes, jitter, tries):
     assert all(.5*2**at <= pause <= 2**at for at, pause in enumerate(clock.slept) if at < 6)
 
 
+def test_a_try_may_last_no_longer_than_what_is_left_in_all():
+    "An answer may take two minutes, but not the two after the fourth: the end is the end of all of it."
+    done = threading.Event()
+    try:
+        with pytest.raises(EarthEngineError, match=r'after 1 tries \(no whole answer within 0\.2 s'):
+            ask(lambda: done.wait(20), Waiting(total_s=.2, answer_s=5))
+    finally: done.set()
+
+
 @settings(max_examples=50)
 @given(st.integers(1, 500), st.integers(1, 500), st.integers(1, 40), st.integers(64*64, 300*300))
 def test_parts_are_complete_whatever_the_service_can_compute(height, width, at_once, memory_px):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from object_store import Host, box_of, grid_at, row, write_index, write_tile
 
 from alphaearth_nb.codes import NO_DATA
-from alphaearth_nb.core import ConfigError
+from alphaearth_nb.grids import lonlat_transformer
 from alphaearth_nb.release import released
 
 GRID = grid_at(510_000, 5_651_000, 31, 100, 100)
@@ -54,5 +54,38 @@ def test_polygon_years_and_plan(host):
     assert [*plans] == [*fields] == [2023, 2024]
     assert all(plan.bytes and plan.requests for plan in plans.values())
     assert np.array_equal(fields[2024].values, files.values) and (files.values == NO_DATA).any()
-    with pytest.raises(ConfigError, match="across 31N and 32N.*zone='31N'"):
-        released((5.9, 50, 6.05, 50.1), source='earthengine')
+
+
+# ---- across zones
+
+ACROSS = (5.99, 51.0, 6.006, 51.008)
+
+
+def test_across_zones_each_pixel_is_that_of_its_own(host):
+    "The grid is that of the larger share; pixels beyond the border are the nearest of the other zone."
+    plan = released(ACROSS, source='earthengine', dry_run=True)
+    field = released(ACROSS, source='earthengine')
+    assert plan.zone == field.attrs['zone'] == '31N' and field.rio.crs.to_epsg() == 32631
+    assert 'from Earth Engine' in str(plan) and plan.requests == 2 and field.attrs['origin'] == 'Earth Engine'
+    assert field.attrs['resampled'] == plan.resampled == 'nearest pixel of zone 32N (37%)'
+    x, y = np.meshgrid(field.x.values, field.y.values)
+    lon, lat = lonlat_transformer(field.aef.grid).transform(x, y)
+    there = lonlat_transformer(grid_at(0, 0, 32, 1, 1), back=True).transform(lon, lat)
+    own = coded(waves)('31N', *(np.floor(axis/10).astype(int) for axis in (x, y)), 2024)
+    other = coded(waves)('32N', *(np.floor(axis/10).astype(int) for axis in there), 2024)
+    expected = np.where((lon < 6)[..., None], own, other)
+    assert np.array_equal(field.values, np.moveaxis(expected, -1, 0)) and (lon >= 6).any()
+    lazy = released(ACROSS, source='earthengine', lazy=True)
+    assert np.array_equal(lazy.values, field.values)
+
+
+def test_across_zones_a_polygon_and_one_zone_alone(host):
+    import shapely
+    disc = shapely.Point(6, 51.004).buffer(.004)
+    field, alone = (released(disc, [2024], zone=zone, source='earthengine')[2024] for zone in ('', '31N'))
+    both = field.aef.grid == alone.aef.grid and alone.attrs.get('resampled') is None
+    lon, _ = lonlat_transformer(field.aef.grid).transform(*np.meshgrid(field.x.values, field.y.values))
+    missing = (field.values == NO_DATA).all(0)
+    assert both and np.array_equal(missing, (alone.values == NO_DATA).all(0)) and .1 < missing.mean() < .4
+    same = (field.values == alone.values).all(0)
+    assert same[lon < 6].all() and not same[(lon >= 6) & ~missing].all()

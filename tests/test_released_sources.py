@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import rasterio
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -248,7 +249,7 @@ def test_a_file_of_another_year_is_refused(release, tmp_path):
     with pytest.raises(FieldError, match='valid period of mine.tif.*the year 2021'):
         released(box, 2021, source=path)
     with pytest.raises(ConfigError, match='one, for a file'): released(box, [2021, 2024], source=path)
-    content = bytearray(path.read_bytes())
-    content[-2000] ^= 16
-    path.write_bytes(content)
-    with pytest.raises(FieldError): released(box, 2024, source=path)
+    with rasterio.open(path, 'r+', IGNORE_COG_LAYOUT_BREAK='YES') as file:
+        band = file.read(7)
+        file.write(np.where(band == NO_DATA, band, -band), 7)  # vectors as long as before
+    with pytest.raises(FieldError, match='altered'): released(box, 2024, source=path)

@@ -12,7 +12,7 @@ from stac_server import add_item, catalogue, publish
 from alphaearth_nb.core import FrameError, PlaceNotFound
 from alphaearth_nb.fetch import fetch_frames
 from alphaearth_nb.grids import utm_grid
-from alphaearth_nb.passes import group_passes
+from alphaearth_nb.passes import clear_pixels, group_passes
 from alphaearth_nb.periods import Period
 from alphaearth_nb.places import read_worldcereal
 from alphaearth_nb.readers import SourceFrames
@@ -102,6 +102,36 @@ def test_the_end_of_a_period_is_not_in_it(place, served):
     times = place['sentinel2'].times
     found = search_passes(served.url, 'sentinel2', place.grid, Period(int(times[2]), int(times[5])))
     assert [one.time_ms for one in found] == times[2:5].tolist()
+
+
+# ---- clouds
+
+CLEAR_DAY = 21824      # QA_PIXEL: clear, and low confidence of all that is not
+
+
+@pytest.mark.parametrize(('bit', 'seen'), [
+    (0, False), (1, False), (2, False), (3, False), (4, False), (5, True), (6, True), (7, True)],
+    ids=['fill', 'dilated cloud', 'cirrus', 'cloud', 'cloud shadow', 'snow', 'clear', 'water'])
+def test_each_bit_of_qa_pixel_decides_alone(bit, seen):
+    "Landsat Collection 2: five bits hide the ground; snow and water are ground."
+    mask = np.array([[CLEAR_DAY, CLEAR_DAY | 1 << bit, 1 << bit]], np.uint16)
+    assert clear_pixels(mask, 'landsat').tolist() == [[True, seen, seen]]
+
+
+def test_confidences_of_qa_pixel_are_no_clouds():
+    "The pairs of bits above the eighth tell how sure, whatever they say; values of real scenes follow."
+    high = np.arange(256, dtype=np.uint16) << 8
+    assert clear_pixels(high, 'landsat').all() and not clear_pixels(high | 8, 'landsat').any()
+    real = {21824: True, 21952: True, 30048: True, 1: False, 22018: False, 22280: False, 23888: False,
+            54596: False, 55052: False}
+    assert clear_pixels(np.array([*real], np.uint16), 'landsat').tolist() == [*real.values()]
+    assert clear_pixels(np.array([-1, CLEAR_DAY], np.int32), 'landsat').tolist() == [False, True]
+
+
+def test_each_class_of_the_scene_classification_decides():
+    "Seen are vegetation, soil, water and what is unclassified; not shadows, clouds, cirrus or snow."
+    classes = np.arange(13, dtype=np.uint8)
+    assert np.flatnonzero(clear_pixels(classes, 'sentinel2')).tolist() == [4, 5, 6, 7]
 
 
 # ---- tiles

@@ -2,7 +2,7 @@
 import os
 
 import numpy as np
-from harness import figure, figure_of_calibration, measure, memory_read
+from harness import figure_of_calibration, figure_of_rate, measure, memory_read
 
 from alphaearth_nb.codes import best_class, dequantize, linear_scores, quantize
 
@@ -30,7 +30,5 @@ WORK = {                                                     # what is done, byt
 memory = memory_read()
 for name, (work, bytes_a_pixel) in WORK.items():
     measured = measure(work, memory)
-    gigabytes = bytes_a_pixel*pixels/1e3
-    figure(f'{name} {SIDE}×{SIDE} px', 'Mpx/s', measured.rates(pixels), measured.shares(gigabytes),
-           f'of {memory.name} (bytes read and written)')
+    figure_of_rate(f'{name} {SIDE}×{SIDE} px', measured, pixels, bytes_a_pixel)
 figure_of_calibration(memory, measured)

@@ -1,5 +1,6 @@
-"""Measures figures so that they mean something on a busy machine: medians of several runs, with their spread,
-and as a ratio to a calibration whose runs alternate with theirs.
+"""Measures figures so that they mean something on a busy machine: medians of several runs, with their
+spread, as a ratio to a calibration whose runs alternate with theirs, and per second of processor time,
+which is what one core does while it is not taken away.
 
 A benchmark is a program `bench_*.py` that prints one JSON line a figure; `run_all.py` runs them all.
 """
@@ -53,10 +54,12 @@ def memory_read(size:int=READ_BYTES, threads:int=THREADS) -> Calibration:
 
 @dataclass(frozen=True)
 class Measured:
-    "Seconds of each run, and of the calibration's run just before it."
+    "Seconds of each run, and of the calibration's run just before it; of the clock, and of all processors."
     seconds:tuple[float, ...]
     reference:tuple[float, ...]
     calibration:Calibration|None
+    cpu:tuple[float, ...] = ()
+    cpu_reference:tuple[float, ...] = ()
 
     def rates(self, amount:float) -> list[float]:
         "Amount a second, of each run."
@@ -65,6 +68,15 @@ class Measured:
     def shares(self, amount:float) -> list[float]:
         "Rate of each run as a share of the calibration's; `amount` is in the calibration's measure."
         pairs = zip(self.rates(amount), self.reference)
+        return [rate/(self.calibration.amount/second) for rate, second in pairs]
+
+    def per_core(self, amount:float) -> list[float]:
+        "Amount a second of processor time, of each run."
+        return [amount/second for second in self.cpu]
+
+    def core_shares(self, amount:float) -> list[float]:
+        "The same as a share of the calibration's."
+        pairs = zip(self.per_core(amount), self.cpu_reference)
         return [rate/(self.calibration.amount/second) for rate, second in pairs]
 
     def times(self) -> list[float]:
@@ -78,16 +90,24 @@ def seconds_of(work:Callable) -> float:
     return time.perf_counter() - start
 
 
+def both_seconds(work:Callable) -> tuple[float, float]:
+    "Seconds of the clock and of all processors of this process."
+    start = time.process_time()
+    seconds = seconds_of(work)
+    return seconds, time.process_time() - start
+
+
 def measure(work:Callable, calibration:Calibration|None=None, runs:int=RUNS, warmup:int=WARMUP) -> Measured:
     "Time some work, each run right after one of the calibration."
     for _ in range(warmup):
         if calibration: calibration.work()
         work()
-    seconds, reference = [], []
+    done, before = [], []
     for _ in range(runs):
-        if calibration: reference.append(seconds_of(calibration.work))
-        seconds.append(seconds_of(work))
-    return Measured(tuple(seconds), tuple(reference), calibration)
+        if calibration: before.append(both_seconds(calibration.work))
+        done.append(both_seconds(work))
+    (seconds, cpu), (reference, cpu_reference) = zip(*done), zip(*before) if before else ((), ())
+    return Measured(seconds, reference, calibration, cpu, cpu_reference)
 
 
 def peak_memory_mb() -> float:
@@ -112,16 +132,27 @@ def versions() -> dict[str, str]:
     return found
 
 
-def figure(name:str, unit:str, values:Sequence[float], ratios:Sequence[float]=(), to:str='') -> dict:
+def figure(name:str, unit:str, values:Sequence[float], ratios:Sequence[float]=(), to:str='',
+           per_core:Sequence[float]=()) -> dict:
     "Print one figure as a line of JSON: median and spread of the values, median ratio and what it is to."
     line = {'figure': name, 'unit': unit, 'median': statistics.median(values), 'min': min(values),
             'max': max(values), 'runs': len(values), 'ratio': statistics.median(ratios) if ratios else None,
-            'to': to, 'machine': machine(), 'versions': versions()}
+            'to': to, 'per_core': statistics.median(per_core) if per_core else None,
+            'machine': machine(), 'versions': versions()}
     print(json.dumps(line, ensure_ascii=False), file=sys.stdout, flush=True)
     return line
+
+
+def figure_of_rate(name:str, measured:Measured, mega:float, bytes_each:float) -> dict:
+    "Print a rate of millions of pixels, its share of the calibration by processor time, what a core does."
+    shares = measured.core_shares(bytes_each*mega/1e3)
+    return figure(name, 'Mpx/s', measured.rates(mega), shares,
+                  f'of {measured.calibration.name}, in processor time (bytes read and written)',
+                  measured.per_core(mega))
 
 
 def figure_of_calibration(calibration:Calibration, measured:Measured) -> dict:
     "The calibration's own rate in this run, so that a reader sees what the ratios stand on."
     rates = [calibration.amount/second for second in measured.reference]
-    return figure(calibration.name, calibration.unit, rates)
+    cores = [calibration.amount/second for second in measured.cpu_reference]
+    return figure(calibration.name, calibration.unit, rates, per_core=cores)

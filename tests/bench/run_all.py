@@ -11,7 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 LIMIT_S = 1200
-HEAD = ('figure', 'unit', 'median', 'spread', 'ratio', 'to')
+HEAD = ('figure', 'unit', 'median', 'spread', 'core', 'ratio', 'to')   # core: a second of processor time
 
 
 def run(path:Path) -> tuple[list[dict], str]:
@@ -31,7 +31,8 @@ def number(value:float|None) -> str: return '' if value is None else f'{value:,.
 
 def row(line:dict) -> tuple[str, ...]:
     spread = f'{number(line["min"])} – {number(line["max"])} ({line["runs"]})'
-    return (line['figure'], line['unit'], number(line['median']), spread, number(line['ratio']), line['to'])
+    core, ratio = number(line.get('per_core')), number(line['ratio'])
+    return (line['figure'], line['unit'], number(line['median']), spread, core, ratio, line['to'])
 
 
 def table(figures:list[dict]) -> str:
