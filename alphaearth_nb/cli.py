@@ -247,7 +247,7 @@ def _short(period:object) -> str:
 def _learn(frames:'FrameSequence', config:TrainingConfig, size:str) -> tuple:
     "Whiten a new model, keep a copy, train: (run, the copy with zero steps)."
     from copy import deepcopy
-    from alphaearth_nb.batches import prepare
+    from alphaearth_nb.standardized import prepare
     from alphaearth_nb.training import train as run_training
     from alphaearth_nb.training import whiten
     model = _new_model(size, [frames], config.seed)

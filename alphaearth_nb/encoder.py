@@ -147,7 +147,7 @@ def _within(maps:Tensor, inside:Tensor|None) -> Tensor:
     "Set cells that are padding to zero."
     return maps if inside is None else maps*inside.to(maps.dtype)
 
-# %% ../nbs/210_encoder.ipynb #d7908b06
+# %% ../nbs/210_encoder.ipynb #8d1575f9
 class STPBlock(nn.Module):
     "Space, time and precision side by side, then an exchange along precision, time, space and back."
     def __init__(self,
@@ -169,13 +169,14 @@ class STPBlock(nn.Module):
         inside:Inside,      # Cells that hold part of the frame
     ) -> tuple[Tensor, Tensor, Tensor]: # The three states, same shapes
         precision = _within(precision + self.precision(precision, inside.precision), inside.precision)
-        time = _within(self.time(time, code, packing) + self.precision_to_time(precision), inside.time)
-        space = _within(self.space(space, inside.space) + self.time_to_space(time), inside.space)
+        finer = self.precision_to_time(precision, inside.precision)
+        time = _within(self.time(time, code, packing) + finer, inside.time)
+        space = _within(self.space(space, inside.space) + self.time_to_space(time, inside.time), inside.space)
         time = _within(time + self.space_to_time(space, inside.space), inside.time)
         precision = _within(precision + self.time_to_precision(time, inside.time), inside.precision)
         return space, time, precision
 
-# %% ../nbs/210_encoder.ipynb #93b60330
+# %% ../nbs/210_encoder.ipynb #d57fa156
 class Encoder(nn.Module):
     "Source projectors and STP blocks."
     def __init__(self,
@@ -200,8 +201,8 @@ class Encoder(nn.Module):
         maps = torch.cat([self.projectors[name](part.values[part.present], part.bands_present[part.present])
                           for name, part in batch.items()])
         precision = _within(maps, inside.precision)
-        time = self.start_time(precision)
-        space = self.start_space(time)
+        time = self.start_time(precision, inside.precision)
+        space = self.start_space(time, inside.time)
         for block in self.blocks:
             space, time, precision = block(space, time, precision, code.to(maps.dtype), packing, inside)
         return self.norm(precision), packing

@@ -6,7 +6,7 @@
 __all__ = ['TILE_PX', 'MARGIN_PX', 'CELL_PX', 'check_side', 'Tile', 'spans', 'tiles', 'choose_support', 'known_place',
            'embed_window', 'embed_periods', 'embed']
 
-# %% ../nbs/400_inference.ipynb #116a257d
+# %% ../nbs/400_inference.ipynb #5005062d
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -14,14 +14,14 @@ import numpy as np
 import torch
 import xarray as xr
 
-from .batches import Place, prepare, standardize_source
 from .core import ConfigError, FrameError, problem, progress
 from .encoder import SourceBatch
 from .fields import make_field
 from .frames import FrameSequence
 from .model import AlphaEarth
 from .periods import Period, nearest_support, parse_period, to_days
-from .settings import ModelConfig
+from .settings import ModelConfig, with_targets
+from .standardized import Place, prepare, standardize_place
 from .training import autocast
 
 # %% ../nbs/400_inference.ipynb #a83e1791
@@ -104,7 +104,7 @@ def choose_support(
     raise FrameError(problem('support', str(support), 'a period with at least one present frame',
                              f'The frames of {name} lie in {span}.'))
 
-# %% ../nbs/400_inference.ipynb #be143f92
+# %% ../nbs/400_inference.ipynb #0033e431
 def known_place(
     frames:FrameSequence, # A place, or a window of one
     config:ModelConfig,   # The model it is for
@@ -112,12 +112,7 @@ def known_place(
     "Standardise a place that may be without data."
     names = [name for name in config.bands if name in frames.sources]
     if not names: return prepare(frames, config)                             # which says what is wrong
-    parts = {name: standardize_source(frames, name, config) for name in names}
-    parts = {name: part for name, part in parts.items() if len(part.days)}
-    if not parts: return None
-    days = np.concatenate([part.days for part in parts.values()])
-    return Place(name=frames.name or 'place', sources=parts, size=tuple(frames.grid.shape),
-                 days=(float(days.min()), float(days.max())))
+    return standardize_place(frames, config, names)
 
 # %% ../nbs/400_inference.ipynb #4a532ece
 @torch.inference_mode()
@@ -156,7 +151,7 @@ def _vectors(model:AlphaEarth, place:Place, periods:Sequence[Period], support:Pe
         vectors[(slice(None), *core)] = found[(slice(None), *inner)]
     return vectors
 
-# %% ../nbs/400_inference.ipynb #343459e9
+# %% ../nbs/400_inference.ipynb #7e4b42fe
 def embed_periods(
     model:AlphaEarth,                # Trained, or not
     frames:FrameSequence,            # A place
@@ -171,7 +166,8 @@ def embed_periods(
     if not len(periods): raise ConfigError(problem('periods', list(periods), 'at least one period'))
     if precision not in ('fp32', 'bf16'):
         raise ConfigError(problem('precision', precision, "'fp32' or 'bf16'"))
-    periods, place = [parse_period(period) for period in periods], prepare(frames, model.config)
+    periods = [parse_period(period) for period in periods]
+    place = prepare(frames, with_targets(model.config, ()))
     times = np.concatenate([part.times for part in place.sources.values()])
     support = choose_support(times, periods, support, place.name)
     if device: model.to(device)

@@ -117,23 +117,30 @@ class Precision(nn.Module):
         hidden = F.gelu(convolve(self.first, maps))
         return convolve(self.second, hidden if inside is None else hidden*inside)
 
-# %% ../nbs/200_layers.ipynb #82a42483
+# %% ../nbs/200_layers.ipynb #899d8f7a
 class Down(nn.Module):
     "Halve the resolution as often as asked, then project."
     def __init__(self,
         width:int,       # Channels in
         new_width:int,   # Channels out
         steps:int,       # Times the side is halved
-        kernel:int=1,    # Kernel of the projection, 1 or 3
+        kernel:int=1,    # Kernel of the projection, 1 or 3; with 3, halving overlaps by a pixel on each side
     ):
         super().__init__()
-        self.halve = nn.ModuleList(nn.Conv2d(width, width, 2, stride=2, bias=False) for _ in range(steps))
+        side, more = (2, 0) if kernel == 1 else (4, 1)
+        self.halve = nn.ModuleList(nn.Conv2d(width, width, side, stride=2, padding=more, bias=False)
+                                   for _ in range(steps))
         self.project = nn.Conv2d(width, new_width, kernel, padding=kernel//2, bias=False)
 
     def forward(self,
-        maps:Tensor,     # (p, h, w, d)
-    ) -> Tensor:         # (p, h/2**steps, w/2**steps, d')
-        for layer in self.halve: maps = convolve(layer, maps)
+        maps:Tensor,             # (p, h, w, d), zero where the frame is padded
+        inside:Tensor|None=None, # (h, w, 1) False where the frame is padded; None: nowhere
+    ) -> Tensor:                 # (p, h/2**steps, w/2**steps, d')
+        for layer in self.halve:
+            maps = convolve(layer, maps)
+            if inside is None: continue
+            inside = inside[::2, ::2]
+            maps = maps*inside.to(maps.dtype)     # or what overlaps would reach beyond the frame and back
         return convolve(self.project, maps)
 
 # %% ../nbs/200_layers.ipynb #fffe033a

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['TRANSFORMS', 'Product', 'Band', 'Category', 'Source']
 
-# %% ../nbs/028_source_types.ipynb #91947331
+# %% ../nbs/028_source_types.ipynb #6497628f
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +39,7 @@ class Category:
     colour:str                # '#rrggbb', the provider's
     codes:tuple[int, ...]     # numbers that stand for it in the provider's map
 
-# %% ../nbs/028_source_types.ipynb #0414802e
+# %% ../nbs/028_source_types.ipynb #5f72e3d5
 @dataclass(frozen=True, kw_only=True)
 class Source:
     "A sensor, a model or a map that gives frames: all that the rest of the toolkit has to know about it."
@@ -57,6 +58,7 @@ class Source:
     bands_alike:bool=True             # are all bands of a pixel valid or invalid together?
     classes:tuple[Category, ...]=()   # in the order of a model's outputs; empty: bands are quantities
     where:str=''                      # part of the Earth that has it, for people; '' for all land
+    steady:bool=False                 # does a frame hold for the whole period that it was made for?
     docs:str=''                       # why it is there, and the page of its data set
 
     @property
@@ -64,6 +66,12 @@ class Source:
 
     @property
     def kind(self) -> str: return 'categorical' if self.classes else 'continuous'
+
+    def outputs(self,
+        bands:Sequence[str], # Names of the bands that are decoded
+    ) -> int:                # Numbers a pixel: one a band, or one a class
+        "Count what a decoder of this source gives."
+        return len(self.classes) or len(bands)
 
     def band(self,
         name:str, # As the provider writes it, for example 'B02'

@@ -35,7 +35,7 @@ TARGET_SOURCES['gedi'] = Source(name='gedi', title='GEDI relative heights', role
     docs='The only direct look into the height and the layers of vegetation. '
          f'{CATALOGUE}LARSE_GEDI_GEDI02_A_002_MONTHLY')
 
-# %% ../nbs/029_target_sources.ipynb #eb923d25
+# %% ../nbs/029_target_sources.ipynb #f24af60a
 def _unit(name:str, title:str, low:float=-1) -> Band:
     "A sine or cosine of the relief."
     return Band(name=name, title=title, unit='1', resolution_m=30, valid_range=(low, 1))
@@ -47,7 +47,7 @@ TARGET_SOURCES['glo30'] = Source(name='glo30', title='GLO-30 relief', role='targ
         _unit('aspect_sin', 'sine of the aspect, the share that faces east'),
         _unit('aspect_cos', 'cosine of the aspect, the share that faces north')),
     products={'dem': Product()}, paper_bands=('elevation',), regrid_m=30,
-    colours=('elevation',)*3, colour_range=(0, 1000), bands_alike=False,
+    colours=('elevation',)*3, colour_range=(0, 1000), bands_alike=False, steady=True,
     docs=f'Water, cold and soil follow the relief. {CATALOGUE}COPERNICUS_DEM_GLO30')
 
 # %% ../nbs/029_target_sources.ipynb #f49356ef
@@ -75,7 +75,7 @@ TARGET_SOURCES['grace'] = Source(name='grace', title='GRACE water storage', role
     docs='Drought and ground water, which no image shows. '
          f'{CATALOGUE}NASA_GRACE_MASS_GRIDS_V03_MASCON_CRI')
 
-# %% ../nbs/029_target_sources.ipynb #9a9ec3d4
+# %% ../nbs/029_target_sources.ipynb #e60a1b37
 def _categories(legend:str) -> tuple[Category, ...]:
     "Read a legend: 'name: colour codes; ...'."
     rows = [row.partition(':') for row in ' '.join(legend.split()).split(';')]
@@ -90,7 +90,7 @@ def _mapped(name:str, title:str, band:str, classes:tuple[Category, ...], docs:st
                    valid_range=(min(codes), max(codes))),)
     return Source(name=name, title=title, role='target', bands=listed, products={'codes': Product(no_data=0)},
                   paper_bands=(band,), regrid_m=30, weight=.25, colours=(band,)*3, classes=classes,
-                  where='the conterminous United States', docs=docs)
+                  where='the conterminous United States', steady=True, docs=docs)
 
 TARGET_SOURCES['nlcd'] = _mapped('nlcd', 'NLCD land cover', 'landcover', _categories('''
     open water: 466b9f 11; perennial ice and snow: d1def8 12; developed, open space: dec5c5 21;

@@ -179,11 +179,12 @@ def sample_exact(
         pending = pending[~accepted]
     return drawn.reshape(mean.shape).to(_at_least_float32(mean).dtype)
 
-# %% ../nbs/220_vmf.ipynb #35eac520
+# %% ../nbs/220_vmf.ipynb #1faf0a7c
 def sample_tangent(
     mean:Tensor,                         # (..., d) unit vectors, the mean directions
     concentration:float,                 # κ, at least 4d
     generator:torch.Generator|None=None, # Source of randomness, on the device of `mean`
+    noise:Tensor|None=None,              # (..., d) standard normal; None: drawn
 ) -> Tensor:                             # (..., d) one draw a mean, differentiable in it; float32 at least
     "Draw a direction near each mean with noise in the tangent plane: what training decodes."
     width = mean.shape[-1]
@@ -191,7 +192,8 @@ def sample_tangent(
         raise ConfigError(problem('concentration', concentration, f'at least {4*width}, four times the width',
                                   'Use sample_exact under it.'))
     mean = _at_least_float32(mean)
-    noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+    if noise is None:
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
     noise = noise - (noise*mean).sum(-1, keepdim=True)*mean   # into the tangent plane
     noise = noise/math.sqrt(concentration + (width - 3)/4)
     squared = noise.square().sum(-1, keepdim=True)            # (..., 1)

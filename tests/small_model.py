@@ -6,13 +6,13 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from alphaearth_nb.batches import Place, prepare
 from alphaearth_nb.encoder import SourceBatch
 from alphaearth_nb.frames import FrameSequence
 from alphaearth_nb.layers import Up
 from alphaearth_nb.model import AlphaEarth
 from alphaearth_nb.settings import ModelConfig, STPConfig, TrainingConfig
 from alphaearth_nb.sources import source
+from alphaearth_nb.standardized import Place, prepare
 from alphaearth_nb.synthetic import synthetic_place
 
 SMALL = ModelConfig(name='mistakes', decoder_width=16, summary_width=32, summary_queries=2,
@@ -27,11 +27,12 @@ ROUNDING = 2e-5
 seeds = st.integers(0, 2**31)
 
 
-def loud_model(local:bool=False) -> AlphaEarth:
+def loud_model(local:bool=False, **sizes:int) -> AlphaEarth:
     "Untrained, but with what starts silent made loud; `local`: without what carries beyond neighbours."
+    config = replace(SMALL, stp=replace(SMALL.stp, **sizes))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = AlphaEarth(SMALL).eval()
+        model = AlphaEarth(config).eval()
         with torch.no_grad():
             for parameter in model.parameters(): parameter.add_(torch.randn_like(parameter)*.1)
             gates = [gate for gate in model.modules() if isinstance(gate, Up)] if local else []

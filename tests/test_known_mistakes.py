@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_model import ROUNDING, SMALL, SPRING, changed, embedded, loud_model, made, padded, picked, unit
 
-from alphaearth_nb.batches import prepare
 from alphaearth_nb.encoder import pack
 from alphaearth_nb.frames import FrameSequence
 from alphaearth_nb.inference import embed, embed_periods
 from alphaearth_nb.layers import TimeCode
 from alphaearth_nb.model import AlphaEarth, pad_to_cells
 from alphaearth_nb.periods import CODE_PERIODS_DAYS
+from alphaearth_nb.standardized import prepare
 from alphaearth_nb.synthetic import synthetic_place
 
 days_of_landsat = st.floats(4_000, 22_000)  # since 1970: 1980 to 2030
@@ -290,7 +290,10 @@ def test_full_resolution_on_any_size(model, h, w):
 
 
 @pytest.mark.parametrize('cell', [32, 64])
-def test_more_padding_changes_nothing(model, cell):
+@pytest.mark.parametrize('kernel', [1, 3])
+def test_more_padding_changes_nothing(model, cell, kernel):
+    "Also where the halving kernels overlap, and would carry something beyond the frame and back."
+    if kernel == 3: model = loud_model(exchange_kernel=3)
     batch = made(24, 39)
     with torch.no_grad():
         memory = model.remember(*model.encoder(*pad_to_cells(batch, cell)))

@@ -16,10 +16,12 @@ from small_model import (ROUNDING, SMALL, TRAINING, WITH_STUDENT, embedded, fram
                          seeds)
 
 from alphaearth_nb import training
-from alphaearth_nb.batches import SAME_OVERPASS_DAYS, Batch, draw_batch, drop, prepare
+from alphaearth_nb.batches import SAME_OVERPASS_DAYS, Batch, draw_batch, drop
 from alphaearth_nb.model import AlphaEarth
 from alphaearth_nb.periods import DAY_MS
-from alphaearth_nb.training import step_generator, step_loss
+from alphaearth_nb.standardized import prepare
+from alphaearth_nb.steps import step_loss
+
 
 ANGLES = ('heading_deg', 'inclination_deg')  # of radar, that decoders are told
 
@@ -92,7 +94,7 @@ def test_each_source_is_decoded_from_its_own_period(model, place, monkeypatch):
                         or summarize(self, encoded, periods))
     def listen(name:str): return lambda _, given: told.update({name: given})
     hooks = [decoder.register_forward_pre_hook(listen(name)) for name, decoder in model.decoders.items()]
-    with torch.no_grad(): step_loss(model, batch, WITH_STUDENT, step_generator(0, 0))
+    with torch.no_grad(): step_loss(model, batch, WITH_STUDENT, 0)
     for hook in hooks: hook.remove()
     own = [target.periods for target in batch.targets.values()]
     assert torch.equal(asked[0], torch.cat([*own, batch.teacher_period, batch.common_period], 1))

@@ -359,7 +359,7 @@ def test_models_of_today_take_the_inputs_only(server):
     pytest.importorskip('torch')
     from dataclasses import replace
 
-    from alphaearth_nb.batches import prepare
+    from alphaearth_nb.standardized import prepare
     from alphaearth_nb.settings import preset
     from alphaearth_nb.synthetic import synthetic_place
     everything(server)

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from alphaearth_nb.batches import Standardized, prepare, standardize_source
 from alphaearth_nb.frames import FrameSequence
 from alphaearth_nb.inference import embed_periods
 from alphaearth_nb.model import AlphaEarth
@@ -27,6 +26,7 @@ from alphaearth_nb.periods import DAY_MS, Period, to_days
 from alphaearth_nb.places import open_frames
 from alphaearth_nb.settings import TrainingConfig
 from alphaearth_nb.sources import standardize
+from alphaearth_nb.standardized import Standardized, prepare, standardize_source
 from alphaearth_nb.synthetic import SyntheticWorld, true_values
 from alphaearth_nb.training import train
 
