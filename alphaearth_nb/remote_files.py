@@ -8,7 +8,7 @@ __all__ = ['AGENT', 'TRIES', 'PAUSE_S', 'PAYER', 'PROJECT', 'TAIL', 'PLACING', '
            'fetch_span', 'RemoteFile', 'serve_folder', 'check_vrt', 'is_remote', 'open_raster', 'Tile', 'open_tile',
            'blocks_under', 'read_tile']
 
-# %% ../nbs/146_remote_files.ipynb #e5845efd
+# %% ../nbs/146_remote_files.ipynb #562ccbd2
 import contextlib
 import io
 import re
@@ -17,6 +17,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -217,13 +218,16 @@ def check_vrt(
     if fault: raise FieldError(problem(path.name, fault, need, fix))
     return ElementTree.tostring(tree, encoding='unicode')
 
-# %% ../nbs/146_remote_files.ipynb #77ca1fbb
+# %% ../nbs/146_remote_files.ipynb #4afddd63
 QUIET = {'GDAL_DISABLE_READDIR_ON_OPEN': 'EMPTY_DIR', 'GDAL_PAM_ENABLED': 'NO',
          'CPL_VSIL_CURL_ALLOWED_EXTENSIONS': '.tiff .tif'}
 REMOTE = QUIET | {'GDAL_HTTP_USERAGENT': AGENT, 'GDAL_HTTP_MAX_RETRY': '3', 'GDAL_HTTP_RETRY_DELAY': '1',
                   'GDAL_HTTP_CONNECTTIMEOUT': '20', 'GDAL_HTTP_TIMEOUT': '120',
+                  'GDAL_HTTP_LOW_SPEED_TIME': '20', 'GDAL_HTTP_LOW_SPEED_LIMIT': '1000',   # seconds, bytes/s
                   'GDAL_HTTP_MERGE_CONSECUTIVE_RANGES': 'YES'}
+_FAILED = Counter()  # how often each address failed: GDAL remembers what it did not get until Python ends
 
+# %% ../nbs/146_remote_files.ipynb #f2624593
 def is_remote(
     address:str, # Address, or a path on this machine
 ) -> bool:       # Does it begin with http?
@@ -235,15 +239,17 @@ def _how_to_open(address:str, project:str) -> tuple[str, str, dict]:
     if is_remote(address):
         payer = request_headers(project).get(PAYER)
         pays = {'GDAL_HTTP_HEADERS': f'{PAYER}: {payer}'} if payer else {}
-        return f'/vsicurl/{address}', 'GTiff', REMOTE | pays
+        again = f'#{_FAILED[address]}' if _FAILED[address] else ''  # no host hears of it; GDAL finds it new
+        pays['CPL_VSIL_CURL_ALLOWED_EXTENSIONS'] = f'.tiff{again} .tif{again}'
+        return f'/vsicurl/{address}{again}', 'GTiff', REMOTE | pays
     path = Path(address).absolute()
     if not path.is_file():
-        raise PlaceNotFound(problem('path', str(address), 'a GeoTIFF, a VRT, or an address',
-                                    'Check its name.'))
+        need = 'a GeoTIFF, a VRT, or an address'
+        raise PlaceNotFound(problem('path', str(address), need, 'Check its name.'))
     if path.suffix.lower() == '.vrt': return check_vrt(path), 'VRT', QUIET
     return path, 'GTiff', QUIET
 
-# %% ../nbs/146_remote_files.ipynb #d876a560
+# %% ../nbs/146_remote_files.ipynb #54d42ab7
 @contextlib.contextmanager
 def open_raster(
     address:str,    # Address of a GeoTIFF, or path of a GeoTIFF or VRT on this machine
@@ -256,6 +262,7 @@ def open_raster(
         with rasterio.Env(**quiet), rasterio.open(name, driver=driver) as file: yield file
     except AlphaEarthError: raise
     except Exception as error:           # GDAL, PROJ and rasterio raise a dozen unrelated classes here
+        _FAILED[address] += 1
         answer = re.search(r'HTTP response code: (\d+)', f'{error} {error.__cause__}')
         code = urllib.error.HTTPError(address, int(answer[1]), '', None, None) if answer else None
         if code: raise refusal(address, code) from error

@@ -1,6 +1,8 @@
 """A small release behind a loopback server: ranges as the real hosts serve them, and every way to stumble."""
+import contextlib
 import re
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import geopandas
@@ -63,7 +65,15 @@ class Host:
                 if not with_body: return
                 if manner == 'half' and content:
                     content, self.close_connection = content[:len(content)//2], True
+                if manner == 'trickle': return self.trickle(content)
                 self.wfile.write(content)
+
+            def trickle(self, content):
+                with contextlib.suppress(OSError):
+                    for byte in content:
+                        self.wfile.write(bytes([byte]))
+                        self.wfile.flush()
+                        time.sleep(.05)
 
         self.server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
         self.url = f'http://127.0.0.1:{self.server.server_address[1]}/'
