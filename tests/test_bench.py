@@ -117,5 +117,5 @@ def test_a_miss_is_called_a_miss(table, least, value, words):
 
 def test_what_was_not_measured_says_so(table, told):
     rows = table.page(told | {'figures': []}).splitlines()
-    aims = [line for line in rows if line.startswith(tuple(f'| {target.what} |' for target in table.TARGETS))]
+    aims = [line for line in rows if line.startswith(tuple(f'| {target.what}, ' for target in table.TARGETS))]
     assert len(aims) == len(table.TARGETS) and all('not measured' in line for line in aims)

@@ -80,19 +80,19 @@ def row(cells:list[str]) -> str: return '| ' + ' | '.join(cells) + ' |'
 
 def target_row(target:Target, told:dict) -> str:
     "One line of the first table."
-    aims = [target.what, target.unit, number(target.first), number(target.goal)]
+    aims = [f'{target.what}, {target.unit}', number(target.first), number(target.goal)]
     line = figure_of(target, told)
-    if line is None: return row([*aims, '', '', '', '**not measured: nothing to measure yet**'])
+    if line is None: return row([*aims, '', '', '**not measured: nothing to measure yet**'])
     value = value_of(target, line)
-    between = '' if target.unit == SHARE else spread(line)
-    return row([*aims, number(value), between, number(line['per_core']), verdict(target, value)])
+    between = '' if target.unit == SHARE else f' ({spread(line)})'
+    return row([*aims, number(value) + between, number(line['per_core']), verdict(target, value)])
 
 
 def figure_row(line:dict) -> str:
     "One line of the second table."
     ratio = f'{number(line["ratio"])} {line["to"]}' if line['ratio'] is not None else ''
-    return row([line['figure'], line['unit'], number(line['median']), spread(line), str(line['runs']),
-                number(line['per_core']), ratio])
+    return row([f'{line["figure"]}, {line["unit"]}', f'{number(line["median"])} ({spread(line)})',
+                str(line['runs']), number(line['per_core']), ratio])
 
 
 def table(head:list[str], rows:list[str]) -> str: return '\n'.join([row(head), row(['---']*len(head)), *rows])
@@ -102,9 +102,9 @@ def page(told:dict) -> str:
     "The page as Markdown."
     loads = ' and '.join(f'{load:.1f}' for load in told['load'])
     libraries = ', '.join(f'{name} {version}' for name, version in told['versions'].items())
-    aims = table(['what', 'unit', 'target', 'goal', 'measured', 'lowest – highest', 'one core', 'verdict'],
+    aims = table(['what', 'target', 'goal', 'measured', 'one core', 'verdict'],
                  [target_row(target, told) for target in TARGETS])
-    every = table(['figure', 'unit', 'median', 'lowest – highest', 'runs', 'one core', 'ratio'],
+    every = table(['figure', 'median', 'runs', 'one core', 'ratio'],
                   [figure_row(line) for line in told['figures']])
     return f'''# Speed
 
@@ -115,10 +115,11 @@ on {told["machine"]}; {libraries}. The load of the machine was {loads} at the st
 program that works all the time is a load of 1, and where other programs worked too, everything took longer
 than it takes.
 
-"Measured" is the median of the runs by the clock, with all cores. "One core" is the same amount by the time
-that processors worked on it, which other programs disturb less; two free cores do up to twice that. Targets
-are for two cores that have nothing else to do, and what is measured by the clock is held against them
-whatever else the machine did. Files are read from the system's memory, not from a disk.
+"Measured" is the median of the runs by the clock, with all cores, and the lowest and highest of them. "One
+core" is the same amount by the time that processors worked on it, which other programs disturb less; two
+free cores do up to twice that. Targets are for two cores that have nothing else to do, and what is measured
+by the clock is held against them whatever else the machine did. Files are read from the system's memory,
+not from a disk.
 
 ## Beside the targets
 
