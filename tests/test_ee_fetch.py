@@ -174,6 +174,15 @@ def test_the_command_reads_from_earth_engine(server, tmp_path):
     same(FrameSequence.from_zarr(tmp_path/'new.zarr')['landsat'].values[1, 0], .11)
 
 
+def wait_until_idle(server):
+    "Wait until the server answers nothing and has not been asked for half a second."
+    seen, since = None, time.monotonic()
+    while time.monotonic() - since < .5:
+        now = len(server.asked), len(server.grids), server.trouble.running
+        if now != seen or now[2]: seen, since = now, time.monotonic()
+        time.sleep(.02)
+
+
 CHILD = '''
 import sys
 from alphaearth_nb.fetch import fetch_frames
@@ -197,6 +206,7 @@ def test_a_run_that_ends_early_is_taken_up(how, server, own_shelf):
     kept = {row for file in own_shelf.glob('frames/*/manifest.json')
             for row in json.loads(file.read_text())['frames']}
     assert 0 < len(kept) < 24
+    wait_until_idle(server)             # what the dead had still asked for is not the second run's
     server.faults, server.grids[:] = [], []
     frames = fetch_frames(box, '2023', 'earthengine', ['sentinel2', 'landsat'], quiet=True)
     assert [len(one) for one in frames.values()] == [12, 12] and len(server.grids) == 24 - len(kept)
