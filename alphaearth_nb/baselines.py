@@ -17,7 +17,8 @@ from .frames import FrameSequence
 from .intervals import Paired, ScoreCard, paired
 from .parcels import Parcels
 from .periods import Period, parse_period
-from .probes import PREDICTORS, score_features
+from .predictors import PREDICTORS
+from .probes import score_features
 from .splits import Split, random_splits
 
 # %% ../nbs/450_baselines.ipynb #9184753a

@@ -24,7 +24,8 @@ from .live_fit import (EARTH_M, RIDGE, LiveCard, class_card, ground_metres, most
 from .live_state import (LiveState, answer, answer_values, make_state, probe_from_json,
                                       write_probe)
 from .mercator import FieldTiles
-from .probes import Probe, _Linear, field_identity, map_like
+from .predictors import Linear
+from .probes import Probe, field_identity, map_like
 
 # %% ../nbs/490_live.ipynb #18368a63
 CHUNK_PX = 2**20  # predicted between two looks at `cancelled`; an eighth of that by an estimator
@@ -269,7 +270,7 @@ def _probe(live:_Engine, name:str) -> Probe:
     if not state.ready(name): raise LabelError(state.message)
     if state.kind == 'values':
         raise LabelError(problem('the labels', 'numbers', 'classes for a probe', 'Use predict for a map.'))
-    estimator, identity = state.estimators.get(name) or _Linear(intercept=True), live.fields[name].field
+    estimator, identity = state.estimators.get(name) or Linear(intercept=True), live.fields[name].field
     if name in state.weights:
         estimator.classes_, estimator.offset = np.array(state.classes), state.offset[name].astype(float)
         estimator.weights = state.weights[name].T.astype(float)

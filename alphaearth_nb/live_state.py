@@ -21,7 +21,8 @@ from .colours import EMBEDDING_WIDTH, hex_to_rgb
 from .core import CheckpointError, problem, write_aside
 from .live_fit import (RIDGE, class_targets, fit_linear, fit_sharpness, ground_metres,
                                     label_means, sureness)
-from .probes import Probe, _Linear
+from .predictors import Linear
+from .probes import Probe
 
 # %% ../nbs/460_live_state.ipynb #d86e9954
 FIRST, SECOND = 'Pick a class (1–9), then click the map.', 'Label a second class to see a prediction.'
@@ -207,7 +208,7 @@ def write_probe(
     overwrite:bool=False,       # Replace the file if it exists?
 ) -> None:
     "Write a linear probe as JSON."
-    if not isinstance(probe.estimator, _Linear):
+    if not isinstance(probe.estimator, Linear):
         raise CheckpointError(problem('probe', probe.kind, "of kind 'linear' to be written as JSON",
                                       'Export its map instead.'))
     classes = [{'id': one, 'name': probe.class_names[one], 'colour': colours[one],
@@ -251,7 +252,7 @@ def probe_from_json(
     except OSError as error: wrong = f'not readable ({error.strerror})'
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError): wrong = FOREIGN
     if wrong: raise CheckpointError(problem(str(path), wrong, 'as write_probe left it', 'Export it again.'))
-    estimator, classes = _Linear(intercept=True), content['classes']
+    estimator, classes = Linear(intercept=True), content['classes']
     estimator.classes_ = np.array([one['id'] for one in classes])
     estimator.weights, estimator.offset = np.array(content['weights']).T, np.array(content['offset'])
     return Probe(kind='linear', estimator=estimator, classes=tuple(one['id'] for one in classes),
