@@ -8,7 +8,9 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False
 if TYPE_CHECKING: # for editors, which do not run __getattr__
     from .agreement import compare
+    from .calibration import calibrate, plot_calibration
     from .compare_map import CompareMap
+    from .distillation import hold_out, reached
     from .ee_upload import upload
     from .fetch import fetch_frames
     from .field_stores import read_zarr
@@ -22,10 +24,14 @@ if TYPE_CHECKING: # for editors, which do not run __getattr__
     from .points import gbif_points, wikipedia_points
     from .probe_map import ProbeMap
     from .probes import fit_probe
+    from .queries import find, fit_text_head
     from .regions import embed_region, open_region
     from .release import released
     from .release_samples import sample_released
     from .report import build_report
+    from .sources import add_source
+    from .synthetic import SyntheticWorld, synthetic_place
+    from .text import text_encoder
     from .training import train
 
 _PAGES = { # public name: page (module) that defines it
@@ -34,22 +40,32 @@ _PAGES = { # public name: page (module) that defines it
     'FrameSequence': 'frames',
     'Period': 'periods',
     'ProbeMap': 'probe_map',
+    'SyntheticWorld': 'synthetic',
     'add_field': 'maps',
+    'add_source': 'sources',
     'build_report': 'report',
+    'calibrate': 'calibration',
     'compare': 'agreement',
     'embed': 'inference',
     'embed_region': 'regions',
     'fetch_frames': 'fetch',
+    'find': 'queries',
     'fit_probe': 'probes',
+    'fit_text_head': 'queries',
     'gbif_points': 'points',
+    'hold_out': 'distillation',
     'open_field': 'places',
     'open_frames': 'places',
     'open_region': 'regions',
+    'plot_calibration': 'calibration',
     'plot_compare': 'plots',
     'plot_probe': 'plots',
+    'reached': 'distillation',
     'read_zarr': 'field_stores',
     'released': 'release',
     'sample_released': 'release_samples',
+    'synthetic_place': 'synthetic',
+    'text_encoder': 'text',
     'train': 'training',
     'upload': 'ee_upload',
     'wikipedia_points': 'points',

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .core import CheckpointError, WriteError
+from .core import CheckpointError, WriteError, problem
 from .model import load_weights, read_tensors, write_tensors
 
 # %% ../nbs/320_checkpoints.ipynb #c8c2f25c
@@ -75,7 +75,7 @@ class OtherConfiguration(CheckpointError):
 def _flat(text:str|None, start:str) -> dict[str, object]:
     "Settings of a configuration by their full name, for example 'stp.blocks'."
     try: value = json.loads(text)
-    except (TypeError, json.JSONDecodeError): return {start: text}
+    except (TypeError, ValueError, RecursionError): return {start: text}
     if not isinstance(value, dict): return {start: value}
     found, items = {}, list(value.items())
     for name, item in items:
@@ -96,6 +96,31 @@ def _check_same(path:Path|str, found:dict[str, str], about:dict[str, str]) -> No
             'use the same settings, or another folder for a new run.')
 
 # %% ../nbs/320_checkpoints.ipynb #66c96dfd
+def _moments(path:Path|str, tensors:dict[str, torch.Tensor], model:nn.Module
+             ) -> dict[str, dict[str, torch.Tensor]]:
+    "The optimiser's state by parameter; refuse what does not fit."
+    own, states = dict(model.named_parameters()), {name: {} for name, _ in model.named_parameters()}
+    def refuse(found:str) -> None:
+        need, fix = 'the moments of this model', 'Use another checkpoint.'
+        raise CheckpointError(problem(str(path), found, need, fix))
+    for key, tensor in tensors.items():
+        if not key.startswith('optimizer.'): continue
+        name, _, moment = key.removeprefix('optimizer.').rpartition('.')
+        shape = () if moment == 'step' or name not in own else own[name].shape
+        if name not in own or tensor.shape != shape or tensor.dtype != own[name].dtype:
+            refuse(f'{key}, {tensor.dtype} with shape {tuple(tensor.shape)}')
+        states[name][moment] = tensor
+    kinds = {tuple(sorted(state)) for state in states.values() if state}
+    if len(kinds) > 1: refuse(f'{sorted(kinds)}')
+    return states
+
+def _steps_done(path:Path|str, found:dict[str, str]) -> int:
+    "Steps that a checkpoint says were done."
+    text = found.get('step', '')
+    if re.fullmatch('[0-9]{1,18}', text): return int(text)
+    raise CheckpointError(problem(f'step of {path}', text, 'a number of steps', 'Use another checkpoint.'))
+
+# %% ../nbs/320_checkpoints.ipynb #ef2d4f7e
 def load_checkpoint(
     path:Path|str,                   # A checkpoint
     model:nn.Module,                 # Gets the weights
@@ -105,14 +130,14 @@ def load_checkpoint(
     "Restore model and optimiser; refuse a checkpoint of another configuration."
     tensors, found = read_tensors(path)
     _check_same(path, found, about)
-    def part(start:str) -> dict[str, torch.Tensor]:
-        return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}
-    load_weights(model, part('model.'), str(path))
+    step, states, start = _steps_done(path, found), _moments(path, tensors, model), 'model.'
+    weights = {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}
+    load_weights(model, weights, str(path))
     for name, parameter in model.named_parameters():
-        state = {key: value.to(parameter.device) for key, value in part(f'optimizer.{name}.').items()}
+        state = {key: value.to(parameter.device) for key, value in states[name].items()}
         optimizer.state.pop(parameter, None)
         if state: optimizer.state[parameter] = state
-    return int(found['step']), found
+    return step, found
 
 # %% ../nbs/320_checkpoints.ipynb #33eee945
 def resume(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TIPS', 'WORDS', 'VIEWS', 'RAMP', 'ARRANGED_BY', 'DOTS', 'OUTSIDE', 'EMPTY', 'facts_of', 'ComparePanel', 'CompareMap']
 
-# %% ../nbs/560_compare_map.ipynb #083ee5aa
+# %% ../nbs/560_compare_map.ipynb #d54c65b4
 import contextlib
 import html
 from collections.abc import Callable
@@ -30,6 +30,8 @@ from .inspection import (Searched, centres_lonlat, known_pixels, limits_of, on_g
 from .maps import (MAX_ZOOM, beside, credit, field_name, host_map, is_plain, look_at, passed,
                                 picture_bytes, ramp_colours, tile_layer)
 from .mercator import FieldTiles
+from .periods import to_ms
+from .pixel_values import choices, models_of, values_at
 
 # %% ../nbs/560_compare_map.ipynb #27ac4825
 TIPS = {'neighbour_overlap': 'Share of the ten most similar pixels elsewhere that both fields name.',
@@ -61,10 +63,11 @@ def facts_of(
 VIEWS = ('swipe', 'linked', 'agreement')
 RAMP = ('#16162e', '#4b4b6e', '#8f8fa6', '#c9c9d2', '#ececec')   # dark where fields differ, grey where not
 
-# %% ../nbs/560_compare_map.ipynb #9120bab7
+# %% ../nbs/560_compare_map.ipynb #70e2025f
 class ComparePanel(Channel):
     "The panel of a `CompareMap`, and the way its pixels go."
-    _esm = javascript('dom.js', 'map_layers.js', 'swipe.js', 'compare_parts.js', 'compare_map.js')
+    _esm = javascript('dom.js', 'map_layers.js', 'swipe.js', 'pixel_values.js', 'compare_parts.js',
+                      'compare_map.js')
     view = traitlets.Enum(VIEWS, 'swipe', help='What the map shows').tag(sync=True)
     split = traitlets.Float(.5, min=0, max=1, help='Where the handle is, 0 left to 1 right').tag(sync=True)
     swapped = traitlets.Bool(False, help='Is the second field on the left?').tag(sync=True)
@@ -73,10 +76,22 @@ class ComparePanel(Channel):
                            help='Of both fields').tag(sync=True)
     facts = traitlets.Dict(help='Numbers and words on the agreement').tag(sync=True)
     inspected = traitlets.Dict(help='What lies under the last click').tag(sync=True)
+    decodable = traitlets.List(help='Sources that can be decoded: key and words').tag(sync=True)
+    decoding = traitlets.Unicode(help='Key of the source that is decoded').tag(sync=True)
+    decoded = traitlets.Dict(help='Its values under the last click').tag(sync=True)
+    date = traitlets.Unicode(help='Where the slider is, ISO 8601; empty is the middle').tag(sync=True)
+    band = traitlets.Unicode(help='Which band is drawn; empty is the liveliest').tag(sync=True)
     ramp = traitlets.List(list(RAMP), help='Colours of the agreement').tag(sync=True)
     limits = traitlets.List([0., 1.], help='Agreement at both ends of the ramp').tag(sync=True)
     near = traitlets.Int(15, help='Zoom at which a place is looked at').tag(sync=True)
     clicked:Callable|None = None   # Called with longitude and latitude
+
+    @traitlets.validate('decoding', 'date')
+    def _check(self, proposal:dict) -> str:
+        name, value, known = proposal['trait'].name, proposal['value'], [one['key'] for one in self.decodable]
+        if name == 'date': return str(value and (to_ms(value) and value))
+        if value in known: return value
+        raise traitlets.TraitError(problem('decoding', value, f'one of {known}'))
 
     def _hear_click(self, message:dict) -> None:
         lon, lat = float(message['lon']), float(message['lat'])
@@ -120,7 +135,7 @@ def _check_given(a:object, frames:object, basis:object, agreement:object) -> Non
         raise FieldError(problem('agreement', 'of other fields', 'on the grid of a',
                                  'Run compare(a, b) again.'))
 
-# %% ../nbs/560_compare_map.ipynb #2e7edd94
+# %% ../nbs/560_compare_map.ipynb #ad1b6d12
 class CompareMap(ipywidgets.VBox):
     "Two fields on one map, in colours that mean the same."
     def __init__(self,
@@ -134,21 +149,22 @@ class CompareMap(ipywidgets.VBox):
         basis:ColourBasis|None=None,      # Colours, in the space of b; None: those of b
         view:str='swipe',                 # One of VIEWS
         height_px:int=480,                # Of the map and its panel
+        models:object=None,               # Model that made a, or a pair: a click shows what it decodes
     ):
         _check_given(a, frames, basis, agreement)
         self.map, self.frames, self.image = host_map(host), frames, b if is_image(b) else None
         self.a, self.b = a, _second(a, b)
-        self._labels, self._agreement, self._basis, self._notes = labels, agreement, basis, _notes(b, self.b)
-        self._searched = self._other = self._dots = None
-        names = list(names or _short_names(a, self.b))
+        self._labels, self._agreement, self._basis = labels, agreement, basis
+        self._searched = self._other = self._dots = self.decoded = None
+        names, self._models = list(names or _short_names(a, self.b)), models_of(models, (self.a, self.b))
         self.panel = ComparePanel(hosts=[self.map], view=view, names=names, quiet=is_plain(host))
         self._boxes = beside(self.map, self.panel, height_px)
         super().__init__([self._boxes, self.panel.line])
         _put_layers(self)
-        _begin(self)
+        _begin(self, _notes(b, self.b))
 
     view, split, swapped, opacity = map(passed, ('view', 'split', 'swapped', 'opacity'))
-    names, inspected = map(passed, ('names', 'inspected'))
+    names, inspected, decoding, date, band = map(passed, ('names', 'inspected', 'decoding', 'date', 'band'))
 
     @property
     def message(self) -> str: return self.panel.line.text
@@ -165,12 +181,15 @@ class CompareMap(ipywidgets.VBox):
     def fly_to(self, lon:float, lat:float) -> None: self.panel.send(dict(type='fly', lon=lon, lat=lat))
     def close(self) -> None: _end(self), super().close()
 
-# %% ../nbs/560_compare_map.ipynb #cef1ea86
+# %% ../nbs/560_compare_map.ipynb #b45ecd12
 ARRANGED_BY = ['view', 'swapped', 'opacity']   # traits that change which layers lie where
 
-def _begin(shown:CompareMap) -> None:
+def _begin(shown:CompareMap, notes:list[str]) -> None:
     "Listen to the panel, and compare in the background."
-    shown._heard = [(lambda change: _arrange(shown), ARRANGED_BY), (lambda change: _rename(shown), ['names'])]
+    shown._notes = notes
+    _offer(shown)
+    shown._heard = [(lambda change: _arrange(shown), ARRANGED_BY), (lambda change: _rename(shown), ['names']),
+                    (lambda change: _decode_soon(shown), ['decoding'])]
     for call, traits in shown._heard: shown.panel.observe(call, traits)
     shown.panel.clicked = shown.inspect
     shown.panel.worker.put('compare', lambda stale: _compare(shown, stale))
@@ -210,7 +229,7 @@ def _put_layers(shown:CompareMap) -> None:
     look_at(shown.map, tiles['a'].bounds)
     shown.panel.near = max(0, tiles['a'].max_zoom - 1)
 
-# %% ../nbs/560_compare_map.ipynb #b478ca54
+# %% ../nbs/560_compare_map.ipynb #a73e4a59
 def _agreement_tile(shown:CompareMap, tiles:FieldTiles, *tile:int) -> bytes:
     "Draw a tile of the agreement."
     return shade(tiles.take(shown._agreement.map.values, *tile, np.nan), shown.panel.limits).tobytes()
@@ -219,6 +238,7 @@ def _rename(shown:CompareMap) -> None:
     "Give the layers and the numbers the names of the fields."
     for name, handle in shown._handles.items():
         if name != 'agreement': handle.name = html.escape(shown.names[name[0] == 'b'])
+    _offer(shown)
     if shown._agreement: _show_facts(shown)
 
 def _wanted(shown:CompareMap) -> list[list]:
@@ -273,7 +293,7 @@ def _draw_apart(shown:CompareMap) -> None:
         with contextlib.suppress(AlphaEarthError):
             if side not in shown._colours: shown._colours[side] = getattr(shown, side).aef.basis()
 
-# %% ../nbs/560_compare_map.ipynb #e984515f
+# %% ../nbs/560_compare_map.ipynb #56939730
 def _compare(shown:CompareMap, stale:Callable[[], bool]) -> None:
     "Compare the fields and draw them; where that cannot be done, draw each for itself and say why."
     shown.panel.line.say('Comparing the two fields …', 'busy')
@@ -325,14 +345,16 @@ def _under(shown:CompareMap, lon:float, lat:float) -> tuple[dict, list]:
     return dict(a=turned.round(4).tolist(), b=b.round(4).tolist(), shared=len(np.intersect1d(*near)),
                 cosine=float(turned@b) if shown._agreement else None), near
 
-# %% ../nbs/560_compare_map.ipynb #8c7c920f
+# %% ../nbs/560_compare_map.ipynb #9f4f83fb
 def _inspect(shown:CompareMap, lon:float, lat:float) -> dict:
     "Read what lies under a point, show it, and give it."
     said, near = _under(shown, lon, lat)
     said = dict(lon=float(lon), lat=float(lat)) | said
     if shown.frames is not None: said['series'] = series_at(shown.frames, lon, lat)
     _show_neighbours(shown, near)
-    shown.inspected = said
+    with shown.panel.hold_sync():          # one message, so that all of it comes into view
+        shown.inspected = said
+        _decode(shown)
     return said
 
 def _show_neighbours(shown:CompareMap, near:list) -> None:
@@ -348,3 +370,22 @@ def _show_neighbours(shown:CompareMap, near:list) -> None:
             features.append(dict(type='Feature', geometry=dict(type='Point', coordinates=[lon, lat]),
                                  properties=dict(style=dict(color='#222222', fillColor=colour))))
     shown._dots.data = dict(type='FeatureCollection', features=features)
+
+# %% ../nbs/560_compare_map.ipynb #c75e43df
+def _offer(shown:CompareMap) -> None:
+    "Tell the panel what can be decoded."
+    shown._choices = choices(shown._models, shown.names)
+    shown.panel.decodable = [dict(key=key, words=one.words) for key, one in shown._choices.items()]
+    if shown._choices and not shown.decoding: shown.decoding = next(iter(shown._choices))
+
+def _decode(shown:CompareMap) -> None:
+    "Decode the pixel under the last click, where there is a model."
+    choice, said = shown._choices.get(shown.decoding), shown.inspected
+    if choice is None or 'lon' not in said: return
+    model, field = shown._models[choice.side], (shown.a, shown.b)[choice.side]
+    shown.decoded, facts = values_at(model, field, choice, said['lon'], said['lat'], shown.frames)
+    shown.panel.decoded = {} if said.get('note') == OUTSIDE else facts
+
+def _decode_soon(shown:CompareMap) -> None:
+    "Decode another source of the pixel."
+    shown.panel.worker.put('decode', lambda stale: _decode(shown))

@@ -6,15 +6,19 @@
 __all__ = ['SourceBatch', 'Packing', 'pack', 'Projector', 'Space', 'Time', 'Inside', 'STPBlock', 'Encoder', 'Memory', 'Remember',
            'cut_periods', 'months_away', 'PeriodSummary']
 
-# %% ../nbs/210_encoder.ipynb #41eaa4e2
+# %% ../nbs/210_encoder.ipynb #107cab3e
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from .layers import Attention, Down, Perceptron, Precision, TimeCode, Up, rotary_table, rotate
+from alphaearth_nb.layers import (
+    Attention, Down, Perceptron, Precision, TimeCode, Up, portion_size, portions, rotary_table, rotate,
+)
 from .settings import ModelConfig, STPConfig
 
 # %% ../nbs/210_encoder.ipynb #be311c4f
@@ -26,7 +30,7 @@ class SourceBatch:
     present:Tensor       # (b, n) bool, False where a frame is padding or dropped
     bands_present:Tensor # (b, n, c) bool
 
-# %% ../nbs/210_encoder.ipynb #9187fd33
+# %% ../nbs/210_encoder.ipynb #8a627b56
 @dataclass(frozen=True)
 class Packing:
     "Where each present frame of a batch belongs; frames that are absent take no place in the packed list."
@@ -39,8 +43,15 @@ class Packing:
         packed:Tensor,   # (p, ...)
     ) -> Tensor:         # (b, n, ...) zero where a row has no such slot
         "Lay packed values out by row and slot."
+        if len(self.prior) == 1 and len(packed): return packed[None]    # the list of one row is its layout
         laid = packed.new_zeros(*self.prior.shape, *packed.shape[1:])
         return laid.index_put((self.rows, self.slots), packed)
+
+    def collect(self,
+        laid:Tensor,     # (b, n, ...)
+    ) -> Tensor:         # (p, ...)
+        "List values by row and slot again, those of frames only."
+        return laid[0, :len(self.rows)] if len(laid) == 1 else laid[self.rows, self.slots]
 
 # %% ../nbs/210_encoder.ipynb #77cc3a82
 def pack(
@@ -60,7 +71,7 @@ def pack(
     laid = torch.where(taken > 0, laid, 0)           # finite for a row without any frame; `Memory` marks it
     return Packing(rows, slots, torch.cat(days), laid.index_put((rows, slots), prior))
 
-# %% ../nbs/210_encoder.ipynb #286fbad0
+# %% ../nbs/210_encoder.ipynb #8b1a9e52
 class Projector(nn.Module):
     "Bring the frames of one source to half resolution and to the common width."
     def __init__(self,
@@ -76,9 +87,8 @@ class Projector(nn.Module):
         values:Tensor,         # (p, c, h, w) standardised, NaN is no data
         bands_present:Tensor,  # (p, c) bool
     ) -> Tensor:               # (p, h/2, w/2, d)
-        known = bands_present[:, :, None, None] & values.isfinite()
-        values = torch.where(known, values, 0).contiguous(memory_format=torch.channels_last)
-        maps = self.halve(values).permute(0, 2, 3, 1)
+        known = values.nan_to_num(0., 0., 0.)*bands_present[:, :, None, None]
+        maps = self.halve(known.contiguous(memory_format=torch.channels_last)).permute(0, 2, 3, 1)
         return self.norm(maps + self.absent((~bands_present).to(maps.dtype))[:, None, None])
 
 # %% ../nbs/210_encoder.ipynb #e45dac8a
@@ -106,7 +116,7 @@ class Space(nn.Module):
         tokens = tokens + self.attention.join(pooled)
         return (tokens + self.perceptron(self.norm_after(tokens))).view(p, h, w, d)
 
-# %% ../nbs/210_encoder.ipynb #628aef48
+# %% ../nbs/210_encoder.ipynb #815d45e8
 class Time(nn.Module):
     "Attention among the frames of a row, at each position for itself."
     def __init__(self,
@@ -124,16 +134,14 @@ class Time(nn.Module):
         code:Tensor,       # (p, c) time code of each frame
         packing:Packing,   # Which frame belongs where
     ) -> Tensor:           # (p, h, w, d)
-        p, h, w, d = maps.shape                                                 # frames, rows, columns, width
+        (b, n), (p, h, w, d), heads = packing.prior.shape, maps.shape, self.attention.heads
         tokens = self.norm(maps) + self.code(code)[:, None, None]
-        laid = packing.spread(tokens)                                           # (b, n, h, w, d)
-        b, n = laid.shape[:2]
-        query, key, value = self.attention.split(laid.permute(0, 2, 3, 1, 4).reshape(b*h*w, n, d))
-        mask = packing.prior.to(query.dtype).repeat_interleave(h*w, 0)          # (b·h·w, n)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None])
-        mixed = self.attention.join(mixed).view(b, h, w, n, d)
-        mixed = mixed[packing.rows, :, :, packing.slots]                        # (p, h, w, d)
-        maps = maps + mixed
+        parts = self.attention.query_key_value(tokens.view(p, h*w, d)).chunk(3, -1)      # each (p, h·w, d)
+        laid = [packing.spread(part).reshape(b, n, h*w*heads, d//heads).transpose(1, 2) for part in parts]
+        mask = packing.prior[:, None, None].to(laid[0].dtype)                            # (b, 1, 1, n)
+        mixed = F.scaled_dot_product_attention(*laid, attn_mask=mask)                 # (b, h·w·heads, n, c)
+        mixed = packing.collect(mixed.transpose(1, 2).reshape(b, n, h*w, d))             # (p, h·w, d)
+        maps = maps + self.attention.output(mixed).view(p, h, w, d)
         return maps + self.perceptron(self.norm_after(maps))
 
 # %% ../nbs/210_encoder.ipynb #b0b12c82
@@ -147,7 +155,7 @@ def _within(maps:Tensor, inside:Tensor|None) -> Tensor:
     "Set cells that are padding to zero."
     return maps if inside is None else maps*inside.to(maps.dtype)
 
-# %% ../nbs/210_encoder.ipynb #8d1575f9
+# %% ../nbs/210_encoder.ipynb #91276709
 class STPBlock(nn.Module):
     "Space, time and precision side by side, then an exchange along precision, time, space and back."
     def __init__(self,
@@ -161,22 +169,30 @@ class STPBlock(nn.Module):
         self.space_to_time, self.time_to_precision = Up(s, t, 2, k), Up(t, p, 4, k)
 
     def forward(self,
-        space:Tensor,       # (p, h/16, w/16, d)
-        time:Tensor,        # (p, h/8, w/8, d)
-        precision:Tensor,   # (p, h/2, w/2, d)
-        code:Tensor,        # (p, c) time code of each frame
-        packing:Packing,    # Which frame belongs where
-        inside:Inside,      # Cells that hold part of the frame
-    ) -> tuple[Tensor, Tensor, Tensor]: # The three states, same shapes
-        precision = _within(precision + self.precision(precision, inside.precision), inside.precision)
-        finer = self.precision_to_time(precision, inside.precision)
-        time = _within(self.time(time, code, packing) + finer, inside.time)
+        space:Tensor,               # (p, h/16, w/16, d)
+        time:Tensor,                # (p, h/8, w/8, d)
+        precision:Sequence[Tensor], # (p, h/2, w/2, d) in portions
+        code:Tensor,                # (p, c) time code of each frame
+        packing:Packing,            # Which frame belongs where
+        inside:Inside,              # Cells that hold part of the frame
+    ) -> tuple[Tensor, Tensor, list[Tensor]]: # The three states, same shapes
+        fine, finer = [], []
+        for part in precision:
+            fine.append(_within(part + self.precision(part, inside.precision), inside.precision))
+            finer.append(self.precision_to_time(fine[-1], inside.precision))
+        time = _within(self.time(time, code, packing) + torch.cat(finer), inside.time)
         space = _within(self.space(space, inside.space) + self.time_to_space(time, inside.time), inside.space)
         time = _within(time + self.space_to_time(space, inside.space), inside.time)
-        precision = _within(precision + self.time_to_precision(time, inside.time), inside.precision)
-        return space, time, precision
+        coarser = time.split([len(part) for part in fine])
+        return space, time, [_within(part + self.time_to_precision(coarse, inside.time), inside.precision)
+                             for part, coarse in zip(fine, coarser)]
 
-# %% ../nbs/210_encoder.ipynb #d57fa156
+# %% ../nbs/210_encoder.ipynb #6f2d3cba
+def _again(block:nn.Module, *given) -> tuple[Tensor, Tensor, list[Tensor]]:
+    "Run a block; what is inside of it is forgotten, and computed again for the gradient."
+    return checkpoint(block, *given, use_reentrant=False, preserve_rng_state=False)
+
+# %% ../nbs/210_encoder.ipynb #1f94a88e
 class Encoder(nn.Module):
     "Source projectors and STP blocks."
     def __init__(self,
@@ -191,6 +207,14 @@ class Encoder(nn.Module):
         self.start_space = Down(stp.time_width, stp.space_width, 1)
         self.blocks = nn.ModuleList(STPBlock(stp, self.time_code.width) for _ in range(stp.blocks))
         self.norm = nn.LayerNorm(stp.precision_width)
+        self.recompute = False   # True: less memory in training, for more time
+
+    def _project(self, name:str, part:SourceBatch) -> Iterator[Tensor]:
+        "Feature maps of the present frames of a source, in portions."
+        (h, w), projector = part.values.shape[-2:], self.projectors[name]
+        some = portion_size(h*w//4*projector.norm.weight.numel(), part.values.device)
+        for at in part.present.nonzero().split(some):
+            yield projector(part.values[tuple(at.T)], part.bands_present[tuple(at.T)])
 
     def forward(self,
         batch:dict[str, SourceBatch],           # Frames by source
@@ -198,14 +222,14 @@ class Encoder(nn.Module):
     ) -> tuple[Tensor, Packing]:                # (p, h/2, w/2, d) a map a present frame; where it belongs
         packing = pack(batch)
         code = self.time_code(packing.days)
-        maps = torch.cat([self.projectors[name](part.values[part.present], part.bands_present[part.present])
-                          for name, part in batch.items()])
-        precision = _within(maps, inside.precision)
-        time = self.start_time(precision, inside.precision)
+        precision = [_within(maps, inside.precision) for name, part in batch.items()
+                     for maps in self._project(name, part)]
+        time = torch.cat([self.start_time(part, inside.precision) for part in precision])
         space = self.start_space(time, inside.time)
+        run = _again if self.recompute and torch.is_grad_enabled() else STPBlock.__call__
         for block in self.blocks:
-            space, time, precision = block(space, time, precision, code.to(maps.dtype), packing, inside)
-        return self.norm(precision), packing
+            space, time, precision = run(block, space, time, precision, code.to(time.dtype), packing, inside)
+        return torch.cat([self.norm(part) for part in precision]), packing
 
 # %% ../nbs/210_encoder.ipynb #448396d4
 class Memory(NamedTuple):
@@ -261,7 +285,7 @@ def months_away(
     away = (parts[..., :1] - day).clamp_min(0) + (day - parts[..., 1:]).clamp_min(0)
     return (away/30).float()
 
-# %% ../nbs/210_encoder.ipynb #e8d64f8b
+# %% ../nbs/210_encoder.ipynb #d4140c16
 class PeriodSummary(nn.Module):
     "Pool the feature maps of all frames for valid periods: attention over time at each position."
     def __init__(self,
@@ -282,16 +306,18 @@ class PeriodSummary(nn.Module):
         memory:Memory,    # From `Remember`
         periods:Tensor,   # (b, m, 2) float64 start and end of each valid period, days since 1970
     ) -> Tensor:          # (b, m, h, w, c) at half resolution
-        (b, m, _), (h, w), q, kind = periods.shape, memory.shape, self.queries, memory.key.dtype
+        (b, m, _), (h, w), q, kind = periods.shape, memory.shape, self.queries, self.query.dtype
         parts = cut_periods(periods, q)
+        key, value = memory.key.to(kind), memory.value.to(kind)
         query = self.query + self.query_code(self.time_code(parts).flatten(-2).to(kind)) # (b, m, q, d)
         query = query.view(b, 1, m*q, self.heads, -1).transpose(2, 3)                # (b, 1, heads, m·q, c)
+        query = query*query.shape[-1]**-.5
         away = months_away(parts, memory.days)[..., None, :]                         # (b, m, q, 1, n)
         near = (F.softplus(self.slope)[..., None]*away).flatten(1, 2).transpose(1, 2)# (b, heads, m·q, n)
         bias = memory.prior[:, None, None] - near
-        score = query @ memory.key.transpose(-1, -2)*query.shape[-1]**-.5            # (b, h·w, heads, m·q, n)
+        score = query @ key.transpose(-1, -2)                                      # (b, h·w, heads, m·q, n)
         weight = (score.float() + bias[:, None]).softmax(-1).to(kind)
-        pooled = (weight @ memory.value).permute(0, 3, 1, 2, 4)                      # (b, m·q, h·w, heads, c)
+        pooled = (weight @ value).permute(0, 3, 1, 2, 4)                           # (b, m·q, h·w, heads, c)
         pooled = pooled.reshape(b, m, q, h*w, -1).transpose(2, 3)                    # (b, m, h·w, q, d)
         pooled = pooled.reshape(b, m, h, w, -1)                                      # (b, m, h, w, q·d)
         code = self.mix_code(self.time_code(periods).flatten(-2).to(kind))           # (b, m, c)

@@ -99,8 +99,8 @@ def check_alike(
     a:Mapping, # Attributes of one field
     b:Mapping, # Attributes of another
 ) -> None:
-    "Refuse to mix embeddings of different models, datasets or versions, as far as both are known."
-    for name in ('dataset', 'version', 'model'):
+    "Refuse to mix embeddings of different models, weights, datasets or versions, as far as both are known."
+    for name in ('dataset', 'version', 'model', 'weights'):
         found = a.get(name), b.get(name)
         if all(found) and found[0] != found[1]:
             raise FieldError(problem(f'the {name}', ' and '.join(map(str, found)), 'the same in both',

@@ -15,6 +15,7 @@ import torch
 import xarray as xr
 
 from .core import ConfigError, FrameError, problem, progress
+from .decoding import weights_mark
 from .encoder import SourceBatch
 from .fields import make_field
 from .frames import FrameSequence
@@ -172,7 +173,8 @@ def embed_periods(
     support = choose_support(times, periods, support, place.name)
     if device: model.to(device)
     vectors = _vectors(model, place, periods, support, tile_px, precision, quiet)
-    attrs = {'sources': ' '.join(place.sources), 'place': place.name, 'precision': precision}
+    attrs = {'sources': ' '.join(place.sources), 'place': place.name, 'precision': precision,
+             'weights': weights_mark(model)}
     return [make_field(part, frames.grid, period, support, model=model.config.name, attrs=attrs)
             for part, period in zip(vectors, periods)]
 

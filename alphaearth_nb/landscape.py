@@ -16,8 +16,9 @@ import numpy as np
 
 from .periods import YEAR_DAYS
 
-# %% ../nbs/080_landscape.ipynb #d7f1212c
-PURPOSES = ('land', 'labels', 'weather', 'season', 'orbit', 'frame', 'change')  # append only
+# %% ../nbs/080_landscape.ipynb #a4002266
+PURPOSES = ('land', 'labels', 'weather', 'season', 'orbit', 'frame', 'change', 'relief', 'climate',
+            'caption')  # append only
 
 def stream(
     seed:int,        # Names the place
@@ -27,6 +28,7 @@ def stream(
     "Open the random stream of one purpose."
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(PURPOSES.index(purpose), *key)))
 
+# %% ../nbs/080_landscape.ipynb #24630efb
 @lru_cache(maxsize=16)
 def _passed(shape:tuple[int, int], scale_px:float) -> np.ndarray:
     "Share of each wave (h, w//2 + 1) that a smooth map keeps, scaled to a deviation of 1 of the map."
@@ -63,9 +65,9 @@ class Growth(NamedTuple):
     stubble:float=.3     # share of the cover left as dry stubble
     second:bool=False    # is it a catch crop, or another second crop, and not the use's own plant?
 
-# %% ../nbs/080_landscape.ipynb #a2b26ed4
+# %% ../nbs/080_landscape.ipynb #2add3c90
 class Use(NamedTuple):
-    "What a farmer, a forester or a town does with a parcel; materials are those of the page `synthetic`."
+    "What a farmer, a forester or a town does with a parcel; materials are those of the page `signals`."
     name:str                        # for people
     kind:str                        # class
     share:float                     # of its class; 0 only as an edge or after a change
@@ -246,13 +248,14 @@ def change_land(
         use[mine[:max(1, round(CHANGED*len(mine)))]] = USE_NAMES.index(after)
     return replace(land, use=use)
 
-# %% ../nbs/080_landscape.ipynb #17a3ecc9
+# %% ../nbs/080_landscape.ipynb #191c0f40
 class Weather(NamedTuple):
     "One calendar year at the place."
     late_days:float       # spring comes this much later than the calendar says
     dryness:float         # 0 a wet summer, 1 a drought
     moisture:np.ndarray   # (366,) of the top soil, 0 to 1, by day of year
     warm_k:np.ndarray     # (366,) air temperature above the season's mean, kelvin
+    rain:np.ndarray       # (366,) of a day, as a share of what the top soil holds
 
 def _wave(day_of_year:np.ndarray, peak:float) -> np.ndarray:
     "A year's cosine: 1 on the day `peak`, -1 half a year from it."
@@ -271,7 +274,7 @@ def _weather(seed:int, year:int) -> Weather:
         wet = min(1, wet*(1 - .03 - .1*summer[day]) + rain[day])
         warm = .8*warm + spells[day]
         moisture[day], warm_k[day] = wet, warm
-    return Weather(late_days, dryness, moisture, warm_k)
+    return Weather(late_days, dryness, moisture, warm_k, rain)
 
 # %% ../nbs/080_landscape.ipynb #d84b0041
 def _sigmoid(x:np.ndarray) -> np.ndarray: return .5 + .5*np.tanh(x/2)

@@ -19,13 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .core import CheckpointError, ConfigError, WriteError, problem, write_aside
+from .core import AlphaEarthError, CheckpointError, ConfigError, WriteError, problem, write_aside
 from .costs import flops
 from .decoders import Decoder
+from .decoding import decode, decode_series, fill_gaps
 from .encoder import Encoder, Inside, Memory, PeriodSummary, Remember, SourceBatch
 from .layers import Shuffle
 from .settings import ModelConfig, from_json, preset, to_json, with_sources, with_targets
 from .sources import source
+from .text import TextHead
 
 # %% ../nbs/240_model.ipynb #238ed729
 def hash_tensors(
@@ -115,19 +117,22 @@ def pad_to_cells(
     return padded, Inside(inside(2), inside(8), inside(16))
 
 # %% ../nbs/240_model.ipynb #242e7ed2
+def _fits(own:dict[str, tuple[int, ...]], tensors:dict[str, Tensor], where:str) -> None:
+    "Refuse weights of other names or shapes."
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if own == found: return
+    odd = sorted(name for name in own.keys() | found.keys() if own.get(name) != found.get(name))
+    first = f'{odd[0]} with shape {found.get(odd[0])} in the file and {own.get(odd[0])} in the model'
+    raise CheckpointError(f'{where} has {len(odd)} weights that do not fit this model, '
+                          f'the first is {first}; load it with AlphaEarth.load.')
+
 def load_weights(
     model:nn.Module,           # Where to
     tensors:dict[str, Tensor], # By name
     where:str,                 # File they are from, for the message
 ) -> nn.Module:                # The model
     "Put weights into a model; every name and shape has to fit."
-    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if own != found:
-        odd = sorted(name for name in own.keys() | found.keys() if own.get(name) != found.get(name))
-        first = f'{odd[0]} with shape {found.get(odd[0])} in the file and {own.get(odd[0])} in the model'
-        raise CheckpointError(f'{where} has {len(odd)} weights that do not fit this model, '
-                              f'the first is {first}; load it with AlphaEarth.load.')
+    _fits({name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}, tensors, where)
     model.load_state_dict(tensors)
     return model
 
@@ -151,6 +156,21 @@ class Count(dict):
                 f'{self.side} x {self.side} px</th></tr>{rows}</table>')
 
 # %% ../nbs/240_model.ipynb #1776af63
+def _known(kind:type, text:str, tensors:dict[str, Tensor], where:str) -> ModelConfig:
+    "Read the configuration of a file; see that the model it describes is the one whose weights are there."
+    try:
+        config = from_json(ModelConfig, text)
+        if config.stp.blocks > len(tensors): raise ConfigError(f'{config.stp.blocks} blocks')
+        with torch.device('meta'): planned = kind(config)              # shapes without memory
+    except (AlphaEarthError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError,
+            RuntimeError, MemoryError) as error:
+        first = str(error).partition('\n')[0]
+        what = f'{where} describes no model ({first}); use a file that save() wrote.'
+        raise CheckpointError(what) from error
+    _fits({name: tuple(tensor.shape) for name, tensor in planned.state_dict().items()}, tensors, where)
+    return config
+
+# %% ../nbs/240_model.ipynb #70dd9f12
 class StoredModel(nn.Module):
     "A model that can be made by name, counted, saved and loaded."
     def __init__(self,
@@ -193,11 +213,11 @@ class StoredModel(nn.Module):
         if 'config' not in about:
             need, fix = 'the weights of a model', 'Use a file that save() wrote.'
             raise CheckpointError(problem(str(path), sorted(about), need, fix))
-        return load_weights(cls(from_json(ModelConfig, about['config'])), tensors, str(path))
+        return load_weights(cls(_known(cls, about['config'], tensors, str(path))), tensors, str(path))
 
 # %% ../nbs/240_model.ipynb #cd1781fa
 class AlphaEarth(StoredModel):
-    "AlphaEarth Foundations: encoder, period summary, bottleneck, implicit decoders."
+    "AlphaEarth Foundations: encoder, period summary, bottleneck, implicit decoders, perhaps a text head."
     def __init__(self,
         config:ModelConfig, # Sources and sizes
     ):
@@ -209,6 +229,8 @@ class AlphaEarth(StoredModel):
             name: Decoder(width, config.decoder_width, source(name).outputs(bands),
                           len(source(name).metadata))
             for name, bands in config.decoded.items()})
+        sizes = (config.text_width, width, config.decoder_width, config.code_periods_days)
+        self.text = TextHead(*sizes) if config.text_encoder else None
 
     def encode(self,
         batch:dict[str, SourceBatch], # Frames by source
@@ -224,8 +246,9 @@ class AlphaEarth(StoredModel):
     ) -> Tensor:         # (b, m, h, w, 64) float32, of any length
         "Summarise at full resolution, without bringing the vectors to unit length."
         h, w = encoded.size
-        maps = F.gelu(self.upsample(self.summary(encoded.memory, periods)))[:, :, :h, :w]
-        return self.direction(maps).float()
+        with torch.autocast(periods.device.type, enabled=False):
+            maps = F.gelu(self.upsample(self.summary(encoded.memory, periods)))[:, :, :h, :w]
+            return self.direction(maps).float()
 
     def summarize(self,
         encoded:Encoded, # From `encode`
@@ -233,3 +256,5 @@ class AlphaEarth(StoredModel):
     ) -> Tensor:         # (b, m, h, w, 64) float32 unit vectors
         "Make the embeddings of each row for any number of valid periods."
         return F.normalize(self.directions(encoded, periods), dim=-1)
+
+    decode, decode_series, fill_gaps = decode, decode_series, fill_gaps   # see `decoding`

@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from odc.geo.geobox import GeoBox
 
 from . import __version__
@@ -26,10 +25,11 @@ from .codes import NO_DATA, quantize
 from .cogs import check_north_up, open_codes, plain_attrs, write_codes
 from .core import (ConfigError, FieldError, FileExists, FrameError, problem, progress, sha256,
                                 write_aside)
+from .decoding import weights_mark
 from .frames import FrameSequence
 from .grids import region_polygon, same_grid
 from .inference import CELL_PX, TILE_PX, check_side, choose_support, embed_window, known_place
-from .model import AlphaEarth
+from .model import AlphaEarth, hash_tensors
 from .periods import DAY_MS, Period, parse_period
 from .region_tiles import Job, Seam, cut_side, ends, put_together, read_part, write_part
 from .release_plan import in_crs, outside
@@ -92,9 +92,7 @@ def _hash_arrays(arrays:Mapping[str, np.ndarray]) -> str:
 
 def _weights(model:AlphaEarth) -> str:
     "SHA-256 of a model."
-    state = {name: tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-             for name, tensor in model.state_dict().items()}
-    return hashlib.sha256((to_json(model.config) + _hash_arrays(state)).encode()).hexdigest()
+    return hash_tensors(dict(model.state_dict()), {'config': to_json(model.config)})
 
 def _pixels(frames:FrameSequence) -> str:
     "SHA-256 of a sequence."
@@ -333,4 +331,4 @@ def embed_region(
     job = _plan(model, frames, grid, periods, out, tile_px, region, {**about, 'precision': precision})
     make = functools.partial(make_part, model, opener, job, periods, precision)
     if not out.exists(): _make_parts(job, make, worker, quiet, report)
-    return _settle(job, out, about, worker)
+    return _settle(job, out, {**about, 'weights': weights_mark(model)}, worker)

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['SOURCES', 'INPUTS', 'STATISTICS_VERSION', 'CLIP_SIGMAS', 'source', 'to_physical', 'to_classes', 'class_picture',
-           'statistics', 'standardize', 'unstandardize']
+           'statistics', 'standardize', 'unstandardize', 'measure', 'add_source']
 
-# %% ../nbs/030_sources.ipynb #d8312a69
+# %% ../nbs/030_sources.ipynb #364cc3c0
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -65,13 +65,13 @@ SOURCES['landsat'] = Source(name='landsat', title='Landsat 8/9 OLI and TIRS', ba
 INPUTS = tuple(SOURCES)         # what a model may encode
 SOURCES |= TARGET_SOURCES       # and what it is only asked for
 
-# %% ../nbs/030_sources.ipynb #d8b4ef58
+# %% ../nbs/030_sources.ipynb #63ac28f6
 def source(
     name:str, # Key of the table, for example 'sentinel2'
 ) -> Source:
     "Look a source up by name."
     if name not in SOURCES:
-        fix = 'Add a row to sources.SOURCES for another.'
+        fix = 'Add another with sources.add_source.'
         raise ConfigError(problem('source', name, f'one of {tuple(SOURCES)}', fix))
     return SOURCES[name]
 
@@ -116,20 +116,26 @@ def class_picture(
     colours = [bytes.fromhex(one.colour[1:]) for one in source(source_name).classes] + [bytes(3)]
     return np.array([list(colour) for colour in colours], np.uint8)[to_classes(codes, source_name)]
 
-# %% ../nbs/030_sources.ipynb #dea78b8e
+# %% ../nbs/030_sources.ipynb #bcb2a327
 STATISTICS_VERSION = 'v1'
 
+_ADDED = {}   # statistics of the sources that were added, by name
+
 @cache
-def statistics(
-    version:str=STATISTICS_VERSION,             # Which file
-) -> dict[str, dict[str, tuple[float, float]]]: # {source: {band: (mean, deviation)}} after the transform
-    "Read the statistics that values are standardised with."
+def _kept(version:str) -> dict[str, dict[str, tuple[float, float]]]:
+    "Read a file of statistics."
     path = files('alphaearth_nb')/'static'/f'statistics_{version}.json'
     if not path.is_file():
         need = f'{STATISTICS_VERSION!r}'
         raise ConfigError(problem('statistics version', version, need, 'Update alphaearth_nb.'))
     table = json.loads(path.read_text())['bands']
     return {name: {band: tuple(pair) for band, pair in bands.items()} for name, bands in table.items()}
+
+def statistics(
+    version:str=STATISTICS_VERSION,             # Which file
+) -> dict[str, dict[str, tuple[float, float]]]: # {source: {band: (mean, deviation)}} after the transform
+    "Give the statistics that values are standardised with, those of added sources among them."
+    return _kept(version) | _ADDED
 
 # %% ../nbs/030_sources.ipynb #5f721820
 CLIP_SIGMAS = 6.0  # standardised values are clipped here (paper S1)
@@ -171,3 +177,45 @@ def unstandardize(
     transformed = values*deviation + mean
     return np.stack([TRANSFORMS[source(source_name).band(name).transform][1](transformed[..., i, :, :])
                      for i, name in enumerate(bands)], -3).astype(np.float32)
+
+# %% ../nbs/030_sources.ipynb #e0f0750a
+def measure(
+    physical:np.ndarray, # (..., c, h, w) physical units of many places, NaN where there is no data
+    row:Source,          # The source; `c` are its bands, in order
+) -> dict[str, tuple[float, float]]: # {band: (mean, deviation)} after the transform; empty for classes
+    "Measure the statistics of a source's bands."
+    if row.classes: return {}
+    if physical.ndim < 3 or physical.shape[-3] != len(row.bands):
+        raise ShapeError(problem('physical', physical.shape, f'(..., {len(row.bands)}, h, w), a row a band'))
+    found = {}
+    for i, band in enumerate(row.bands):
+        known = TRANSFORMS[band.transform][0](physical[..., i, :, :].astype(np.float64))
+        known = known[np.isfinite(known)]
+        if not known.size or not known.std():
+            found_there = 'none, or all alike'
+            raise ConfigError(problem(f'the values of {band.name}', found_there, 'numbers that differ'))
+        found[band.name] = float(known.mean()), float(known.std())
+    return found
+
+# %% ../nbs/030_sources.ipynb #ea3f4acc
+_BUILT_IN = frozenset(SOURCES)
+
+def add_source(
+    row:Source,                                 # The new row
+    statistics:Mapping[str, tuple]|None=None,   # {band: (mean, deviation)} after the transform; classes: none
+) -> Source:                                    # The same row
+    "Add a source to the table, or change one that was added."
+    if row.name in _BUILT_IN:
+        raise ConfigError(problem('the name', row.name, f'none of {sorted(_BUILT_IN)}, which are taken'))
+    told, needed = dict(statistics or {}), () if row.classes else row.band_names
+    good = {name for name, pair in told.items() if len(pair) == 2 and np.isfinite(pair).all() and pair[1] > 0}
+    if good != set(needed) or set(told) != good:
+        need = f'a mean and a deviation above 0 of {needed or "no band, since codes are no quantities"}'
+        raise ConfigError(problem(f'the statistics of {row.name}', told, need, 'Use sources.measure.'))
+    for what, names, legal in (
+            ('colours', row.colours, row.band_names), ('role', (row.role,), ('input', 'target')),
+            ('transform', [band.transform for band in row.bands], tuple(TRANSFORMS))):
+        if wrong := sorted(set(names) - set(legal)):
+            raise ConfigError(problem(f'{what} of {row.name}', wrong, f'among {legal}'))
+    SOURCES[row.name], _ADDED[row.name] = row, {name: tuple(map(float, told[name])) for name in needed}
+    return row

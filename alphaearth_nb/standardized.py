@@ -5,15 +5,17 @@
 # %% auto #0
 __all__ = ['Standardized', 'standardize_source', 'Place', 'standardize_place', 'prepare']
 
-# %% ../nbs/307_standardized.ipynb #6a47e3d2
+# %% ../nbs/307_standardized.ipynb #aa3f21b0
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .core import FrameError, problem
+from .distillation import Wanted
 from .frames import FrameSequence
 from .periods import to_days
+from .place_texts import PlaceTexts
 from .settings import ModelConfig
 from .sources import source, standardize, to_classes
 
@@ -55,7 +57,7 @@ def standardize_source(
                         times=part.times, bands_present=known.any((2, 3)),
                         angles_deg=angles.reshape(len(keys), len(part)).T, steady=row.steady)
 
-# %% ../nbs/307_standardized.ipynb #cd9dd075
+# %% ../nbs/307_standardized.ipynb #e3ca940b
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Place:
     "A frame sequence, standardised for one model."
@@ -64,6 +66,8 @@ class Place:
     inputs:tuple[str, ...]          # names of those that are read; the others are only reconstructed
     size:tuple[int, int]            # (h, w) in pixels
     days:tuple[float, float]        # first and last day with a frame
+    texts:PlaceTexts|None=None      # what is said about its pixels
+    wanted:Wanted|None=None         # field that its embeddings shall come near
 
 # %% ../nbs/307_standardized.ipynb #81a06547
 def standardize_place(

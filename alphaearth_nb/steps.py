@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FIRST_LOOK', 'step_loss', 'whiten']
 
-# %% ../nbs/325_steps.ipynb #514cb866
+# %% ../nbs/325_steps.ipynb #f450314f
 from collections.abc import Sequence
 from dataclasses import fields
 
@@ -14,11 +14,14 @@ import torch
 from torch import Tensor
 
 from .batches import Batch, draw_batch, to_device
+from .contrast import clip_loss
+from .distillation import distance
 from .encoder import SourceBatch
 from .losses import Loss, consistency, total_loss, uniformity
 from .model import AlphaEarth, Encoded
 from alphaearth_nb.patches import (
-    cells_of_patches, cut_patches, draw_patches, lay_out, pick_cells, step_generator,
+    cells_of_patches, cells_of_pixels, cut_patches, draw_patches, lay_out, part_cells, pick_cells,
+    single_pixels, step_generator,
 )
 from .ranks import Ranks, mean_of_all, rows_of_all
 from .settings import TrainingConfig
@@ -26,7 +29,7 @@ from .standardized import Place
 from .tolerances import shift_radius, source_error
 from .vmf import sample_tangent
 
-# %% ../nbs/325_steps.ipynb #09fc60ca
+# %% ../nbs/325_steps.ipynb #f3910817
 def _pick(batch:Batch, config:TrainingConfig, step:int, patch:int, share:float) -> tuple[Tensor, Tensor]:
     "Draw the part of the pixels that a step looks at: (b, k) patches of each row, and their cells."
     side, device = config.window_px, batch.common_period.device
@@ -34,7 +37,7 @@ def _pick(batch:Batch, config:TrainingConfig, step:int, patch:int, share:float) 
                            for row in batch.rows])
     return patches, cells_of_patches(patches, side, patch)
 
-def _encode(model:AlphaEarth, batch:Batch, cells:Tensor) -> tuple[Encoded, Encoded|None]:
+def _both(model:AlphaEarth, batch:Batch, cells:Tensor) -> tuple[Encoded, Encoded|None]:
     "Encode the frames of teacher and student in one pass."
     if batch.student is None: return pick_cells(model.encode(batch.frames), cells), None
     both = {name: SourceBatch(*(torch.cat([getattr(part, one.name), getattr(batch.student[name], one.name)])
@@ -46,7 +49,17 @@ def _encode(model:AlphaEarth, batch:Batch, cells:Tensor) -> tuple[Encoded, Encod
         return encoded._replace(memory=encoded.memory._replace(**kept))
     return part(slice(rows)), part(slice(rows, None))
 
-# %% ../nbs/325_steps.ipynb #7faa8153
+def _encode(model:AlphaEarth, batch:Batch, cells:Tensor) -> tuple[Encoded, Encoded|None, Encoded|None]:
+    "Encode a batch: what teacher, student and the pixels with texts are summarised from."
+    if batch.texts is None: return *_both(model, batch, cells), None
+    more = cells_of_pixels(batch.texts.pixels, next(iter(batch.frames.values())).values.shape[-1])
+    teacher, student = _both(model, batch, torch.cat([cells, more], 1))
+    teacher, told = part_cells(teacher, cells.shape[1])
+    return teacher, student and part_cells(student, cells.shape[1])[0], told
+
+# %% ../nbs/325_steps.ipynb #ed9addf1
+FIRST_LOOK = 1 << 40  # step numbers of the batches that are looked at before the first step
+
 def _noise(model:AlphaEarth, batch:Batch, config:TrainingConfig, step:int, like:Tensor) -> Tensor:
     "Draw the noise of the bottleneck for each row, source and target by itself, shaped as `like`."
     order, device, inner = list(model.config.decoded), like.device, like.shape[2:]
@@ -56,6 +69,7 @@ def _noise(model:AlphaEarth, batch:Batch, config:TrainingConfig, step:int, like:
     return torch.stack([torch.cat([drawn(row, name, target.instant.shape[1])
                                    for name, target in batch.targets.items()]) for row in batch.rows])
 
+# %% ../nbs/325_steps.ipynb #d363c98e
 def _errors(model:AlphaEarth, batch:Batch, vectors:Tensor, patches:Tensor, config:TrainingConfig, step:int
             ) -> dict[str, tuple[Tensor, Tensor]]:
     "Decode the targets of each source from noisy embeddings: sums of errors and of weights."
@@ -74,9 +88,40 @@ def _errors(model:AlphaEarth, batch:Batch, vectors:Tensor, patches:Tensor, confi
         at += count
     return errors
 
-# %% ../nbs/325_steps.ipynb #620889c0
-FIRST_LOOK = 1 << 40  # step numbers of the batches that are looked at before the first step
+# %% ../nbs/325_steps.ipynb #d32414ca
+def _contrast(model:AlphaEarth, batch:Batch, told:Encoded|None, ranks:Ranks) -> Tensor|None:
+    "Compare the embeddings of single pixels with the texts about them, over all processes."
+    if told is None: return None
+    texts = batch.texts
+    places = single_pixels(model.summarize(told, texts.periods), texts.pixels)    # (b, t, 64)
+    said = model.text(texts.vectors, texts.periods)
+    valid = texts.valid & told.memory.valid[:, None]
+    same = texts.numbers.double()                                                 # whole numbers, exactly
+    places, said, valid, same = (rows_of_all(ranks, part).flatten(0, 1)
+                                 for part in (places, said, valid, same))
+    with torch.autocast(places.device.type, enabled=False):    # cosines times a scale of up to 100
+        return clip_loss(places, said, model.text.scale, valid, same.long())
 
+def _pull(batch:Batch, vectors:Tensor|None, patches:Tensor, valid:Tensor, patch:int, ranks:Ranks
+          ) -> Tensor|None:
+    "Compare embeddings with those of a given field."
+    if vectors is None: return None
+    wanted, weights = (cut_patches(part, patches, patch)
+                       for part in (batch.wanted.vectors, batch.wanted.weights))
+    weights = weights*valid.view(-1, *[1]*(weights.dim() - 1))
+    return mean_of_all(ranks, *distance(lay_out(vectors[:, None], patch), wanted, weights))
+
+# %% ../nbs/325_steps.ipynb #bfb6a32a
+def _agreement(model:AlphaEarth, batch:Batch, student:Encoded|None, taught:Tensor, valid:Tensor, ranks:Ranks
+               ) -> Tensor|None:
+    "Compare teacher and student; None in a step without a student."
+    if student is None: return None
+    seen = model.summarize(student, batch.teacher_period)[:, 0]
+    both = (valid & student.memory.valid)[:, None, None].expand(-1, *seen.shape[1:3])
+    count = both.sum()
+    return mean_of_all(ranks, consistency(taught, seen, both)*count, count)
+
+# %% ../nbs/325_steps.ipynb #4c414a8a
 def step_loss(
     model:AlphaEarth,      # What is trained
     batch:Batch,           # From `draw_batch`
@@ -86,21 +131,20 @@ def step_loss(
 ) -> tuple[Loss, Tensor]:  # The terms; (b, 2, 2·cells, 64) embeddings for the common period
     "Compute the loss of one step: encode once, summarise every period, decode what was held out."
     patches, cells = _pick(batch, config, step, config.patch_px, config.pixel_share)
-    encoded, student = _encode(model, batch, cells)
-    own = torch.cat([target.periods for target in batch.targets.values()], 1)     # (b, sources·m, 2)
-    periods = torch.cat([own, batch.teacher_period, batch.common_period], 1)
+    encoded, student, told = _encode(model, batch, cells)
+    more = [batch.teacher_period, batch.common_period] + ([batch.wanted.periods] if batch.wanted else [])
+    periods = torch.cat([target.periods for target in batch.targets.values()] + more, 1)
     vectors = model.summarize(encoded, periods)                                   # (b, …, 2, 2·cells, 64)
-    def pixels(rows:Tensor) -> Tensor: return rows[:, None, None].expand(-1, *vectors.shape[2:4])
-    valid, agreement = encoded.memory.valid, None
-    if student is not None:
-        seen = model.summarize(student, batch.teacher_period)[:, 0]
-        both = pixels(valid & student.memory.valid)
-        count = both.sum()
-        agreement = mean_of_all(ranks, consistency(vectors[:, -2], seen, both)*count, count)
+    vectors, pulled = (vectors[:, :-1], vectors[:, -1]) if batch.wanted else (vectors, None)
+    valid = encoded.memory.valid
+    agreement = _agreement(model, batch, student, vectors[:, -2], valid, ranks)
     errors = _errors(model, batch, vectors[:, :-2], patches, config, step)
     means = {name: mean_of_all(ranks, *sums) for name, sums in errors.items()}
-    spread = uniformity(rows_of_all(ranks, vectors[:, -1]), valid=rows_of_all(ranks, pixels(valid)))
-    return total_loss(means, spread, agreement, config), vectors[:, -1]
+    pixels = valid[:, None, None].expand(-1, *vectors.shape[2:4])
+    spread = uniformity(rows_of_all(ranks, vectors[:, -1]), valid=rows_of_all(ranks, pixels))
+    pull = _pull(batch, pulled, patches, valid, config.patch_px, ranks)
+    return (total_loss(means, spread, agreement, config, _contrast(model, batch, told, ranks), pull),
+            vectors[:, -1])
 
 # %% ../nbs/325_steps.ipynb #186304fd
 @torch.no_grad()

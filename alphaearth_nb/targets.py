@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['PALSAR2_BANDS', 'PASS_DEG', 'POINTING_DEG', 'VALID', 'OCEAN', 'INVALID', 'PALSAR2', 'GEDI_BANDS', 'MONTHLY', 'GEDI',
-           'ERA5_LAND', 'GRACE_RELEASES', 'CORNERS', 'GLO30_ASSET', 'LEVEL', 'GLO30', 'NLCD_2021', 'NLCD_2019',
-           'TARGETS', 'MONTH_MS', 'TargetSource', 'month_middle', 'grace_source', 'relief', 'mapped_year',
-           'nearest_year', 'search_frames', 'read_frame', 'frame_cost']
+           'ERA5_LAND', 'GRACE_RELEASES', 'CORNERS', 'GLO30_ASSET', 'GLO30', 'NLCD_2021', 'NLCD_2019', 'TARGETS',
+           'MONTH_MS', 'TargetSource', 'month_middle', 'grace_source', 'mapped_year', 'nearest_year', 'search_frames',
+           'read_frame', 'frame_cost']
 
-# %% ../nbs/155_targets.ipynb #3c3642f5
+# %% ../nbs/155_targets.ipynb #10e91fae
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from .ee_requests import LIMITS, WAITING, Limits, Waiting
 from .passes import Acquisition
 from .periods import DAY_MS, Period, to_ms
 from .sources import source, to_classes
+from .terrain import relief
 
 # %% ../nbs/155_targets.ipynb #0271c1a1
 @dataclass(frozen=True, kw_only=True)
@@ -118,29 +119,14 @@ def grace_source(
     return TargetSource(assets=(f'NASA/GRACE/MASS_GRIDS_{release}/MASCON_CRI',), prepare=_water_image,
                         **MONTHLY)
 
-# %% ../nbs/155_targets.ipynb #7b45addb
+# %% ../nbs/155_targets.ipynb #a68cd82c
 GLO30_ASSET = 'COPERNICUS/DEM/GLO30'
-LEVEL = 1e-4   # gradient under which ground is level
 
 def _elevation_image(tile:object) -> object:
     "Elevation of all tiles together, on the pixels of one of them."
     whole = earth_engine().ImageCollection(GLO30_ASSET).select(['DEM']).mosaic()
     whole = whole.setDefaultProjection(tile.select(['DEM']).projection())
     return _clear_all(smooth(whole).rename(['elevation']))
-
-def relief(
-    elevation:np.ndarray, # (h + 2, w + 2) m, north up, with one pixel around what is wanted
-    step_m:float,         # Side of a pixel
-) -> np.ndarray:          # (5, h, w) float32 elevation, sine and cosine of slope and of aspect; NaN unknown
-    "Derive slope and aspect from elevation."
-    z = np.asarray(elevation, np.float64)
-    east = (z[1:-1, 2:] - z[1:-1, :-2])/(2*step_m)
-    north = (z[:-2, 1:-1] - z[2:, 1:-1])/(2*step_m)
-    steep = np.hypot(east, north) + 0*z[1:-1, 1:-1]                # no slope where there is no elevation
-    cosine = 1/np.sqrt(1 + steep**2)
-    facing = np.where(steep < LEVEL, np.nan, steep)
-    bands = z[1:-1, 1:-1], steep*cosine, cosine, -east/facing, -north/facing
-    return np.stack(bands).astype(np.float32)
 
 # %% ../nbs/155_targets.ipynb #f73e3058
 def _finish_relief(values:np.ndarray, clear:np.ndarray, one:Acquisition, grid:GeoBox) -> tuple:

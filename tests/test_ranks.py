@@ -40,6 +40,7 @@ def test_gradients_are_those_of_one_process(runs, step):
     for rank in (0, 1):
         shared = load_file(runs[2]/f'step-{step}-rank-{rank}.safetensors')
         assert set(shared) == set(alone)
+        assert {'loss text', 'loss distill', 'text.log_scale'} < set(alone)
         for name, gradient in alone.items():
             torch.testing.assert_close(shared[name], gradient, rtol=1e-5, atol=rounding,
                                        msg=lambda text, name=name: f'{name}: {text}')

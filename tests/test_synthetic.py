@@ -22,7 +22,8 @@ from alphaearth_nb.parcels import parcels
 from alphaearth_nb.places import open_frames
 from alphaearth_nb.probes import score_features
 from alphaearth_nb.splits import parcel_splits
-from alphaearth_nb.synthetic import MATERIALS, SyntheticWorld
+from alphaearth_nb.signals import MATERIALS
+from alphaearth_nb.synthetic import SyntheticWorld
 
 MAIZE, GRASS = 1200, 9120           # codes of the real labels
 MINE = {CLASSES.index('maize') + 1: MAIZE, CLASSES.index('grass') + 1: GRASS}

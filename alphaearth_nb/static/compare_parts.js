@@ -1,5 +1,6 @@
 // Parts of the panel of CompareMap: numbers, classes, the places that differ, and what lies under the cursor.
 import {make, bars, series, number} from './dom.js';
+import {decodedPart} from './pixel_values.js';
 
 export function numbersPart(compare) {
   const {sentence, numbers, notes} = compare.model.get('facts');
@@ -110,6 +111,8 @@ export function inspectorPart(compare) {
           {class: 'aenb-quiet'},
           `Dots: the five most similar pixels in each field; ${found.shared} of five are the same.`,
         ),
+    decodedPart(compare),
+    found.series?.length ? make('h4', {}, 'Seen by the satellites') : null,
     ...(found.series || []).map((one) => series(one, 'var(--aenb-mark)')),
   );
 }

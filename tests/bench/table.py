@@ -1,6 +1,7 @@
 """Measure what has a target, keep the figures as JSON, and write the page "Speed" of the site from them.
 
     python tests/bench/table.py          run the benchmarks of the table (some minutes), write both
+    python tests/bench/table.py --only bench_base    run one again, or go on where a run was stopped
     python tests/bench/table.py --page   write the page anew from the figures that are there
 
 No number of the page is typed by hand: measured ones come from speed.json, targets from TARGETS below.
@@ -18,7 +19,7 @@ from run_all import HERE, number, run
 
 FIGURES, PAGE = HERE/'speed.json', HERE/'speed.md'
 COMMAND = 'python tests/bench/table.py'
-BENCHES = ('bench_codes', 'bench_fields', 'bench_encoder')
+BENCHES = ('bench_codes', 'bench_fields', 'bench_encoder', 'bench_block', 'bench_base')
 KEPT = ('bench', 'figure', 'unit', 'median', 'min', 'max', 'runs', 'per_core', 'ratio', 'to')
 SHARE = '% of the matmul rate'
 
@@ -48,7 +49,19 @@ TARGETS = (
     Target('nearest labels, 10⁵ of them, recall .99', '', 'Mpx/s', .12, .3),
     Target('encoder small, forward, bf16', 'small forward', SHARE, 17, 30),
     Target('encoder small, training step, bf16', 'small training step', 'patches/s', 3, 5),
-    Target('encoder of the paper, one block, bf16', '', SHARE, 60, 85))
+    Target('encoder of the paper, one block, bf16', 'paper, one block', SHARE, 60, 85),
+    Target('base, embed, 16 frames, fp32, less processor time', 'base embed, T = 16, fp32, times',
+           'times', 5, 8),
+    Target('base, embed, 16 frames, bf16, less processor time', 'base embed, T = 16, bf16, times',
+           'times', 5, 8),
+    Target('the same, scaled to a core of 784 GFLOP/s in bf16', 'base embed, T = 16, bf16, the same',
+           'times', 5, 8),
+    Target('base, training step, 16 frames, bf16, less processor time',
+           'base training step, T = 16, bf16, times', 'times', 5, 8),
+    Target('base, embed, 16 frames, bf16, most memory', 'base embed, T = 16, bf16, most memory',
+           'MB', 375, 375, least=False),
+    Target('base, training step, 16 frames, bf16, most memory', 'base training step, T = 16, bf16, most',
+           'MB', 2350, 2350, least=False))
 
 
 # ---- from figures to words
@@ -56,7 +69,8 @@ TARGETS = (
 def figure_of(target:Target, told:dict) -> dict|None:
     "The measured figure that a target is about."
     found = [line for line in told['figures'] if target.figure and line['figure'].startswith(target.figure)]
-    return next((line for line in found if 'memory' not in line['figure']), None)
+    return next((line for line in found
+                 if 'memory' in target.figure or 'peak memory' not in line['figure']), None)
 
 
 def value_of(target:Target, line:dict) -> float:
@@ -142,24 +156,36 @@ def write(path:Path, text:str) -> None:
     aside.replace(path)
 
 
-def measured() -> dict:
-    "Run the benchmarks; everything that the page says."
-    start, before, figures = time.monotonic(), os.getloadavg()[0], []
-    for name in BENCHES:
+def put(told:dict, name:str, found:list[dict]) -> dict:
+    "Everything that is known, with the figures of one benchmark in place of its old ones."
+    kept = [line for line in told.get('figures', ()) if line['bench'] in BENCHES and line['bench'] != name]
+    new = [{key: line.get(key) for key in KEPT} for line in found]
+    return {**told, 'figures': sorted(kept + new, key=lambda line: BENCHES.index(line['bench']))}
+
+
+def measure_all(names:list[str]) -> None:
+    "Run the benchmarks; write what the page says after each, so that a run that is stopped loses one."
+    told = json.loads(FIGURES.read_text(encoding='utf-8')) if FIGURES.exists() else {}
+    start, before = time.monotonic(), os.getloadavg()[0]
+    earlier = told.get('minutes', 0) if len(names) < len(BENCHES) else 0
+    for name in names:
         print(f'running {name}.py …', file=sys.stderr, flush=True)
         found, problem = run(HERE/f'{name}.py')
         if problem: raise SystemExit(problem)
-        figures += [{key: line.get(key) for key in KEPT} for line in found]
-    return {'date': time.strftime('%Y-%m-%d', time.gmtime()), 'command': COMMAND,
+        told = put(told, name, found) | {
+            'date': time.strftime('%Y-%m-%d', time.gmtime()), 'command': COMMAND,
+            'minutes': earlier + (time.monotonic() - start)/60,
             'machine': machine().rsplit(', load', 1)[0], 'load': [before, os.getloadavg()[0]],
-            'minutes': (time.monotonic() - start)/60, 'versions': versions(), 'figures': figures}
+            'versions': versions()}
+        write(FIGURES, json.dumps(told, indent=1, ensure_ascii=False) + '\n')
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description='Measure what has a target; write the page of it.')
     parser.add_argument('--page', action='store_true', help='measure nothing, only write the page')
-    if not parser.parse_args().page:
-        write(FIGURES, json.dumps(measured(), indent=1, ensure_ascii=False) + '\n')
+    parser.add_argument('--only', nargs='+', choices=BENCHES, default=BENCHES, help='benchmarks to run')
+    wish = parser.parse_args()
+    if not wish.page: measure_all(list(wish.only))
     write(PAGE, page(json.loads(FIGURES.read_text(encoding='utf-8'))))
     print(f'{FIGURES.name} and {PAGE.name} are written')
 

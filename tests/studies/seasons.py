@@ -1,6 +1,6 @@
 """Sets the synthetic farmland's months beside real ones, by class: median and spread of NDVI, VV and VH.
 
-    python tests/studies/seasons.py            two tables in Markdown, for the page `synthetic`
+    python tests/studies/seasons.py            two tables in Markdown, for the page `signals`
     python tests/studies/seasons.py materials  reflectance and backscatter of each material, real and used
 
 Reads ../shared/data: the Belgian composites (20 months, with WorldCereal's crop maps), Canada and the Belgian
@@ -18,7 +18,8 @@ from scipy import ndimage
 
 from alphaearth_nb.landscape import CLASSES, USES
 from alphaearth_nb.periods import to_ms
-from alphaearth_nb.synthetic import MATERIALS, SyntheticWorld, true_values
+from alphaearth_nb.signals import MATERIALS, true_values
+from alphaearth_nb.synthetic import SyntheticWorld
 
 DATA = Path(__file__).resolve().parents[3]/'shared'/'data'
 BANDS = ('B02', 'B03', 'B04', 'B08', 'B05', 'B06', 'B07', 'B8A', 'B11', 'B12', 'VV', 'VH')
