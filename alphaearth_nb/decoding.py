@@ -46,7 +46,7 @@ def check_made_by(
     made_by, marked = (str(field.attrs.get(name, '')) for name in ('model', 'weights'))
     if dataset and dataset != 'alphaearth_nb':
         raise FieldError(problem('the field', f'of {dataset}', f'made by this model ({ours})',
-                                 'Its vectors mean nothing to these decoders: embed frames of the place.'))
+                                 'Its vectors mean nothing to this model: embed frames of the place.'))
     if made_by != ours:
         fix = 'Use the model that made it, or embed again'
         known = '.' if made_by else f"; if it is from this one, field.assign_attrs(model='{ours}') says so."

@@ -18,6 +18,7 @@ import xarray as xr
 
 from .codes import dequantize, linear_scores
 from .core import ConfigError, LabelError, problem
+from .field_states import field_identity
 from .label_pixels import FieldPixels, Sampled, sample_fields, see
 from .live_fit import (EARTH_M, RIDGE, LiveCard, class_card, ground_metres, most_useful,
                                     one_thread, unlikeness, value_card)
@@ -25,7 +26,7 @@ from .live_state import (LiveState, answer, answer_values, make_state, probe_fro
                                       write_probe)
 from .mercator import FieldTiles
 from .predictors import Linear
-from .probes import Probe, field_identity, map_like
+from .probes import Probe, map_like
 
 # %% ../nbs/490_live.ipynb #18368a63
 CHUNK_PX = 2**20  # predicted between two looks at `cancelled`; an eighth of that by an estimator

@@ -19,6 +19,7 @@ import numpy as np
 from .codes import best_class, dequantize, linear_scores
 from .colours import EMBEDDING_WIDTH, hex_to_rgb
 from .core import CheckpointError, problem, write_aside
+from .field_states import IDENTITY
 from .live_fit import (RIDGE, class_targets, fit_linear, fit_sharpness, ground_metres,
                                     label_means, sureness)
 from .predictors import Linear
@@ -228,7 +229,8 @@ def _wrong(content:object) -> str:
     classes, weights = content['classes'], np.array(content['weights'], np.float64)
     ids = [one['id'] for one in classes]
     for one in classes: hex_to_rgb(one['colour'])
-    if content['identity'] is not None and set(content['identity']) != {'model', 'dataset', 'version'}:
+    told = set(IDENTITY if content['identity'] is None else content['identity'])
+    if not set(IDENTITY) - {'weights'} <= told <= set(IDENTITY):   # the mark of the weights came later
         return 'without the model, dataset and version of its field'
     texts = [*(one['name'] for one in classes), *content['notes'], content['labels_sha256'],
              *(content['identity'] or {}).values()]
