@@ -97,6 +97,16 @@ def test_the_page_says_what_was_measured(table, told):
     assert table.page(told) == table.PAGE.read_text(encoding='utf-8'), f'run: {table.COMMAND} --page'
 
 
+def test_the_ablations_say_what_was_measured(monkeypatch):
+    "Page and figures come from one command; every variant has its three seeds."
+    monkeypatch.syspath_prepend(str(ROOT/'tests'/'studies'))
+    import ablations
+    told = json.loads(ablations.FIGURES.read_text(encoding='utf-8'))
+    assert ablations.page(told) == ablations.PAGE.read_text(encoding='utf-8'), 'run: ablations.py --page'
+    made = [(run['variant'], run['seed']) for run in told['runs']]
+    assert sorted(made) == sorted((one.name, seed) for one in ablations.VARIANTS for seed in ablations.SEEDS)
+
+
 def test_the_figures_are_whole(table, told):
     "Every target that something can be measured for has its figure, and figures come from runs."
     wanted = [target for target in table.TARGETS if target.figure]

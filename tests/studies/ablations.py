@@ -198,7 +198,7 @@ def verdicts(told:list[dict]) -> str:
                      if name in run and run['seed'] in ground]
             if len(pairs) < 2: continue
             mean, spread = sum(pairs)/len(pairs), deviation(pairs)/math.sqrt(len(pairs))
-            if abs(mean) > 4.3*spread: words.append(f'{COLUMNS[name]} {mean:+.3g}')   # t of 95 %, two degrees
+            if abs(mean) > 4.3*spread: words.append(f'{COLUMNS[name]} {mean:+.2g}')   # t of 95 %, two degrees
         found = ', '.join(words) if words else 'no difference that three seeds show'
         said.append(f'- {variant.name}: {found}')
     return '\n'.join(said)
