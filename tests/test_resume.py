@@ -17,7 +17,7 @@ from collections import Counter
 import pytest
 from pages import ROOT
 
-KILLS = 50 if os.environ.get('AE_TORTURE') == '1' else 5
+KILLS = 50 if os.environ.get('AE_TORTURE') == '1' else 10
 STEPS, EVERY = 40, 4  # steps of a run, steps between checkpoints
 DIE = 'random', 'before', 'after'  # when to die: at any moment; around the renaming of a checkpoint
 
