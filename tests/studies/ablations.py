@@ -187,21 +187,22 @@ def line(variant:Variant, runs:list[dict]) -> str:
     return '| ' + ' | '.join(cells) + ' |'
 
 
-def verdicts(told:list[dict]) -> str:
-    "Which variants differ from the default by more than twice the spread of the difference."
+def verdicts(told:list[dict]) -> tuple[str, int]:
+    "Which variants differ from the default beyond the interval of their pairs, and how many were compared."
     of = {variant.name: [run for run in told if run['variant'] == variant.name] for variant in VARIANTS}
-    ground, said = {run['seed']: run for run in of[GROUND]}, []
+    ground, said, compared = {run['seed']: run for run in of[GROUND]}, [], 0
     for variant in VARIANTS[1:]:
         words = []
         for name in list(COLUMNS)[:5]:
             pairs = [run[name] - ground[run['seed']][name] for run in of[variant.name]
                      if name in run and run['seed'] in ground]
             if len(pairs) < 2: continue
+            compared += 1
             mean, spread = sum(pairs)/len(pairs), deviation(pairs)/math.sqrt(len(pairs))
             if abs(mean) > 4.3*spread: words.append(f'{COLUMNS[name]} {mean:+.2g}')   # t of 95 %, two degrees
         found = ', '.join(words) if words else 'no difference that three seeds show'
         said.append(f'- {variant.name}: {found}')
-    return '\n'.join(said)
+    return '\n'.join(said), compared
 
 
 def page(told:dict) -> str:
@@ -209,6 +210,7 @@ def page(told:dict) -> str:
     runs = told['runs']
     rows = [line(variant, [run for run in runs if run['variant'] == variant.name]) for variant in VARIANTS
             if any(run['variant'] == variant.name for run in runs)]
+    found, compared = verdicts(runs)
     head = ['variant', 'what is different', *COLUMNS.values()]
     table = '\n'.join(['| ' + ' | '.join(head) + ' |', '|' + '---|'*len(head), *rows])
     return f'''# Ablations
@@ -228,11 +230,11 @@ are those of training, of one thread, on a machine that did other work as well.
 ## What differs
 
 Each variant against the default, seed by seed; named is what lies beyond the interval of 95 % that three
-pairs give (4.3 standard errors). With {5*(len(VARIANTS) - 1)} comparisons, about
-{round(.05*5*(len(VARIANTS) - 1))} would be named if nothing differed at all. Errors go down when they are
+pairs give (4.3 standard errors). With {compared} comparisons, about
+{round(.05*compared)} would be named if nothing differed at all. Errors go down when they are
 better, probes up.
 
-{verdicts(runs)}
+{found}
 
 ## What this does not tell
 
