@@ -96,20 +96,20 @@ def check_field(
     return _own_origin(field)
 
 # %% ../nbs/103_field_states.ipynb #1771baed
+IDENTITY = ('dataset', 'version', 'model', 'weights')   # attributes that tell spaces of embeddings apart
+
 def check_alike(
     a:Mapping, # Attributes of one field
     b:Mapping, # Attributes of another
 ) -> None:
     "Refuse to mix embeddings of different models, weights, datasets or versions, as far as both are known."
-    for name in ('dataset', 'version', 'model', 'weights'):
+    for name in IDENTITY:
         found = a.get(name), b.get(name)
         if all(found) and found[0] != found[1]:
             raise FieldError(problem(f'the {name}', ' and '.join(map(str, found)), 'the same in both',
                 'Their spaces are not the same: compare() measures how much they agree all the same.'))
 
 # %% ../nbs/103_field_states.ipynb #spacecd1
-IDENTITY = ('model', 'dataset', 'version', 'weights')   # attributes that tell spaces of embeddings apart
-
 def field_identity(
     field:object, # Field, or an array
 ) -> dict|None:   # Model, dataset, version and mark of the weights; None for an array
