@@ -23,6 +23,7 @@ from .core import FieldError, problem
 from .field_states import ORIGIN, as_field, check_alike, check_sample, field_grid, unit_pixels
 from .field_states import zone_epsg
 from .grids import region_polygon, same_grid
+from .highest import query_products
 
 # %% ../nbs/105_field_arithmetic.ipynb #5e793a3f
 def missing_pixels(
@@ -32,26 +33,6 @@ def missing_pixels(
     if field.attrs['state'] == 'codes': found = field.min('band', keep_attrs=False) == NO_DATA
     else: found = np.isnan(field.sum('band', skipna=False, keep_attrs=False))
     return found.rename('missing')
-
-# %% ../nbs/105_field_arithmetic.ipynb #a0dabdaa
-def _query_products(codes, weights, first, found):
-    "Cosines of pixels of (64, n) codes from `first` on with a unit vector; NaN where there is no data."
-    power, dot, lowest = np.empty(512, np.float32), np.empty(512, np.float32), np.empty(512, np.int8)
-    for start in range(0, len(found), 512):
-        width, at = min(512, len(found) - start), first + start
-        power[:], dot[:], lowest[:] = 0, 0, 0
-        for band in range(0, 64, 4):
-            one, two = codes[band, at:at + width], codes[band + 1, at:at + width]
-            three, four = codes[band + 2, at:at + width], codes[band + 3, at:at + width]
-            u, v, w, z = weights[band], weights[band + 1], weights[band + 2], weights[band + 3]
-            for j in range(width):
-                a, b, c, d = np.float32(one[j]), np.float32(two[j]), np.float32(three[j]), np.float32(four[j])
-                a, b, c, d = a*abs(a), b*abs(b), c*abs(c), d*abs(d)
-                power[j] += a*a + b*b + c*c + d*d
-                dot[j] += u*a + v*b + w*c + z*d
-            for j in range(width): lowest[j] = min(lowest[j], one[j], two[j], three[j], four[j])
-        for j in range(width):
-            found[start + j] = np.nan if lowest[j] == -128 else dot[j]/np.sqrt(power[j])
 
 # %% ../nbs/105_field_arithmetic.ipynb #598b0bdd
 def _dot_products(one, two, first, found):
@@ -92,7 +73,7 @@ def _with_vector(values:np.ndarray, vector:np.ndarray) -> np.ndarray:
     def work(codes:np.ndarray) -> np.ndarray:
         found = np.empty(codes.shape[1], np.float32)
         def piece(first:int, stop:int) -> None:
-            run_kernel(_query_products, codes, vector, first, found[first:stop])
+            run_kernel(query_products, codes, vector, first, found[first:stop])
         in_pieces(piece, len(found))
         return found
     if values.dtype != np.int8: found = _strips(lambda pixels: (vector @ pixels).astype(np.float32), values)

@@ -244,7 +244,7 @@ def shots(
     return few.reshape(np.shape(labels))
 
 # %% ../nbs/170_label_maps.ipynb #fa667ec6
-KEPT_TAGS = 'model', 'dataset', 'version', 'valid_period', 'probe'   # of a map, for its file
+KEPT_TAGS = 'model', 'dataset', 'version', 'valid_period', 'probe', 'change'   # of a map, for its file
 OTHERS = '#888888'      # colour of classes that none was chosen for
 
 def _check_classes(classes:xr.DataArray) -> tuple[np.ndarray, GeoBox]:

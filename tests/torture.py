@@ -41,7 +41,8 @@ MEMORY = ROOT/'build'/'torture.json'
 LIMIT_S, KILLS_LIMIT_S = 240, 900
 CAMPAIGNS = (('fifty kills', 'tests/test_resume.py'), ('a thousand files', 'tests/test_mutated_geotiffs.py'),
              ('a thousand checkpoints', 'tests/test_checkpoint_files.py'),
-             ('fifty kills of each writer', 'tests/test_kills.py'))
+             ('fifty kills of each writer', 'tests/test_kills.py'),
+             ('200 worlds of shuffled labels', 'tests/test_evaluation_chance.py'))
 HEADER = ('Mistake', 'Made by', 'Test')
 FAILED = ('AssertionError', 'Failed')  # what assert, numpy and torch raise; and pytest.raises
 HEAVY = ('torch', 'numpy', 'scipy.ndimage', 'pandas', 'xarray', 'odc.geo.xr', 'rasterio', 'affine', 'shapely',
