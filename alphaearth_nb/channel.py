@@ -6,9 +6,10 @@
 __all__ = ['IDLE_S', 'BLANK', 'AT_ONCE', 'PAGES', 'PAINT_S', 'KNOWN', 'GIVEN', 'EACH', 'javascript', 'stylesheet', 'Worker',
            'put_after', 'Layer', 'MessageLine', 'words_of', 'Channel']
 
-# %% ../nbs/510_channel.ipynb #2de0c036
+# %% ../nbs/510_channel.ipynb #6064e419
 import contextlib
 import re
+import sys
 import threading
 import uuid
 from collections.abc import Callable
@@ -43,7 +44,7 @@ def stylesheet() -> str: # Rules for all widgets
 # %% ../nbs/510_channel.ipynb #bbf16832
 IDLE_S = 5   # seconds without work after which the thread ends
 
-# %% ../nbs/510_channel.ipynb #d710e778
+# %% ../nbs/510_channel.ipynb #99acc347
 class Worker:
     "A thread that does the newest job of each name."
     def __init__(self,
@@ -56,7 +57,8 @@ class Worker:
         name:str,                       # Takes the place of a job of this name
         job:Callable[[Callable], None], # Called with `stale`, which says whether a newer one waits
     ) -> None:
-        "Have a job done soon."
+        "Have a job done soon; at the end of the program, when no thread can begin any more, not at all."
+        if sys.is_finalizing(): return
         with self._changed:
             self._newest[name] = turn = object()
             self._waiting.pop(name, None)

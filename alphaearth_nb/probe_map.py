@@ -276,7 +276,7 @@ def _train(shown:'ProbeMap') -> None:
         _refit(shown)
     shown.panel.worker.put('train', job)
 
-# %% ../nbs/590_probe_map.ipynb #1ed21f1d
+# %% ../nbs/590_probe_map.ipynb #185e1f43
 class _Follower(ipywidgets.VBox):
     "A map whose picture follows its labels."
     _ends = ()
@@ -311,8 +311,7 @@ class _Follower(ipywidgets.VBox):
         "Let go of the journal, and take everything off the map."
         if not self._ends: return super().close()
         while self._ends: self._ends.pop()()
-        for worker in (self.panel.worker, self._behind):
-            for name in ('refit', 'train', 'follow'): worker.put(name, _nothing)
+        for worker in (self.panel.worker, self._behind): worker.drop()
         with self._lock:
             ours = {*self._handles.values(), self._dots}
             self.map.layers = tuple(one for one in self.map.layers if one not in ours)

@@ -2,6 +2,8 @@
 
 The tests play the browser's part: they hand messages to the panel as the browser sends them.
 """
+import subprocess
+import sys
 import threading
 
 import ipyleaflet
@@ -445,3 +447,16 @@ def test_saving_twice_takes_another_name(tmp_path, monkeypatch):
     assert {f'mine{ending}' for ending in SAVED.values()} <= names
     assert {'mine-2.labels.geojson', 'mine-2.classes.tif', 'mine-2.probe.json'} <= names
     shown.close()
+
+
+def test_a_map_that_is_let_go_at_the_end_of_the_program_does_not_keep_it():
+    "No thread can begin any more when the last objects go, and one that is begun then is waited for forever."
+    code = """
+from alphaearth_nb.channel import Worker
+worker = Worker(print)
+class Late:
+    def __del__(self, put=worker.put): put('late', lambda stale: None)
+kept = Late()
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, '')

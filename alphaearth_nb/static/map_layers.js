@@ -19,8 +19,9 @@ const CLIENT = Math.random().toString(36).slice(2); // tells pages apart that sh
 const wholeNumbers = ({buffer, byteOffset, byteLength}) =>
   new Uint16Array(buffer.slice(byteOffset, byteOffset + byteLength));
 
-/** Colours (256,) of the bytes of a class tile: class · levels + how sure; 255 is no data. */
-export function paletteOf(legend) {
+/** Colours (256,) of the bytes of a class tile: class · levels + how sure; 255 is no data. What is below
+ *  `from` is see-through. */
+export function paletteOf(legend, from = 0) {
   const palette = new Uint32Array(256),
     rgba = new Uint8ClampedArray(palette.buffer);
   const levels = legend.levels || 1;
@@ -37,6 +38,7 @@ export function paletteOf(legend) {
       rgba.set([...mixed, 255], at);
     }
   });
+  palette.fill(0, 0, from);
   return palette;
 }
 
@@ -50,19 +52,28 @@ function silence(view) {
 
 /** One layer: which tiles are on the screen, and what Python said they look like. */
 class Layer {
-  constructor(spec, ask) {
+  constructor(spec, ask, own) {
     this.spec = spec;
     this.ask = ask;
+    this.own = own; // (version) → colours (256,) of a widget that mixes them itself, or nothing
     this.tiles = new Map(); // 'z/x/y' → {bytes, version, shown: Set of {canvas, done}}
     this.version = 0;
     this.adopted = new WeakSet();
     this.leaflet = new Set();
+    this.from = 0; // bytes below are see-through
     this.use(spec);
+  }
+
+  /** Move the byte from which something is shown: what is here already is painted anew, nobody is asked. */
+  cut(from) {
+    if (from === this.from) return;
+    this.from = from;
+    this.use(this.spec);
   }
 
   use(spec) {
     this.spec = spec;
-    if (spec.kind === 'classes') this.palette = paletteOf(spec.legend);
+    if (spec.kind === 'classes') this.palette = this.own(this.version) ?? paletteOf(spec.legend, this.from);
     for (const tile of this.tiles.values()) this.paint(tile);
   }
 
@@ -107,7 +118,7 @@ class Layer {
   receive({version, keys, placed, legend}, buffers) {
     if (version < this.version) return; // a newer answer is here already
     this.version = version;
-    if (legend) this.palette = paletteOf(legend);
+    if (legend) this.palette = this.own(version) ?? paletteOf(legend, this.from);
     let next = keys.length; // which byte lies where comes behind the bytes
     keys.forEach((key, index) => {
       const places = placed[index] === GIVEN ? wholeNumbers(buffers[next++]) : null,
@@ -166,6 +177,7 @@ export class MapLayers {
     this.asking = new Set();
     this.onMap = []; // called with (leaflet map, index of the host) once for each map
     this.onLayers = []; // called when a layer has come onto a map
+    this.palette = null; // (id of a layer, version of its tiles) → colours (256,), where a widget mixes them
     this.seen = new WeakSet();
     model.on('change:layers', () => this.look());
     model.on('msg:custom', (message, buffers) => this.receive(message, buffers));
@@ -187,8 +199,10 @@ export class MapLayers {
     for (const id of this.layers.keys()) if (!specs.some((spec) => spec.id === id)) this.layers.delete(id);
     for (const spec of specs) {
       const known = this.layers.get(spec.id);
-      if (!known) this.layers.set(spec.id, new Layer(spec, (layer) => this.ask(layer)));
-      else if (JSON.stringify(known.spec) !== JSON.stringify(spec)) known.use(spec);
+      if (!known) {
+        const own = (version) => this.palette?.(spec.id, version);
+        this.layers.set(spec.id, new Layer(spec, (layer) => this.ask(layer), own));
+      } else if (JSON.stringify(known.spec) !== JSON.stringify(spec)) known.use(spec);
       for (const view of await this.viewsOf(spec.handle))
         fresh = this.layers.get(spec.id)?.adopt(view) || fresh;
     }

@@ -151,7 +151,7 @@ export function classList(probe) {
   );
 }
 
-const area = (hectares) =>
+export const area = (hectares) =>
   hectares >= 1000 ? `${(hectares / 100).toFixed(0)} km²` : `${hectares.toFixed(hectares < 10 ? 1 : 0)} ha`;
 
 export function scoreCard(probe) {
@@ -234,7 +234,7 @@ const SAVES = [
   ['probe', 'probe, JSON'],
 ];
 
-export function actions(probe) {
+export function actions(probe, saves = SAVES) {
   const say = (type, more) => () => probe.say(type, more),
     code = probe.model.get('code');
   return make(
@@ -264,7 +264,7 @@ export function actions(probe) {
           },
         },
         make('option', {value: ''}, 'save…'),
-        ...SAVES.map(([value, words]) => make('option', {value}, words)),
+        ...saves.map(([value, words]) => make('option', {value}, words)),
       ),
       make(
         'button',
