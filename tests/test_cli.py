@@ -117,6 +117,86 @@ def test_nothing_is_replaced_unless_told(run, place, field):
     assert done.returncode == 0 and field.read_bytes() != before
 
 
+# ---- judging
+
+@pytest.fixture(scope='module')
+def labelled(field, tmp_path_factory) -> Path:
+    "Points on that field in two classes, the western and the eastern half."
+    import pandas as pd
+
+    from alphaearth_nb.places import open_field
+    grid = open_field(field).aef.grid.to_crs(4326).boundingbox
+    rng = np.random.default_rng(0)
+    x = grid.left + rng.uniform(.1, .9, 120)*(grid.right - grid.left)
+    y = grid.bottom + rng.uniform(.1, .9, 120)*(grid.top - grid.bottom)
+    label = np.where(x > (grid.left + grid.right)/2, 'east', 'west')
+    path = tmp_path_factory.mktemp('labels')/'halves.csv'
+    pd.DataFrame(dict(x=x, y=y, label=label, split=['train', 'test']*60)).to_csv(path, index=False)
+    return path
+
+
+def test_compare_a_field_with_itself(field):
+    facts = json.loads(aenb('compare', field, field, '--json').stdout)
+    assert facts['kind'] == 'agreement' and facts['procrustes_cosine'] > .999
+    assert facts['neighbour_overlap'] > .99 and not refused('compare', field, field.parent).count('Traceback')
+
+
+def test_evaluate_a_raster_and_columns(field, labelled, tmp_path):
+    "The card is written, its numbers are told to machines, and a card that is there is not replaced."
+    words = 'evaluate', labelled, '--features', f'field={field}', 'where=x', '--out', tmp_path/'card.html'
+    done = aenb(*words, '--shared', 'drop', '--trials', 'max', '--json')
+    assert done.returncode == 0, done.stderr[-2000:]
+    facts = json.loads(done.stdout)
+    best = {row['features']: row['score'] for row in facts['scores'] if row['predictor'] == 'knn1'}
+    assert best['where'] > .9 > .55 < best['field'] and 'field' in (tmp_path/'card.html').read_text()
+    assert '--overwrite' in refused(*words)
+    assert 'NAME=SOURCE' in refused('evaluate', labelled, '--features', field, '--out', tmp_path/'new.html')
+    assert not (tmp_path/'new.html').exists()
+
+
+# ---- finding
+
+@pytest.fixture(scope='module')
+def two_years(tmp_path_factory) -> tuple[Path, Path, tuple]:
+    "Two fields west of Greenwich, one patch of which has changed, and a place on that patch."
+    from alphaearth_nb.fields import make_field
+    from alphaearth_nb.grids import utm_grid
+    from alphaearth_nb.inspection import pixels_lonlat
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp('years')
+    grid = utm_grid((-88.770, 44.290, -88.762, 44.295))
+    kinds = np.zeros(grid.shape, int)
+    for year in ('2018', '2024'):
+        vectors = np.eye(64)[kinds] + .08*rng.normal(size=(*kinds.shape, 64))
+        unit = (vectors/np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+        make_field(unit, grid, year, model='drawn').aef.to_cog(folder/f'{year}.tif')
+        kinds[20:30, 20:32] = 1
+    (lon,), (lat,) = pixels_lonlat(grid, np.array([25]), np.array([25]))
+    return folder/'2018.tif', folder/'2024.tif', (lon, lat)
+
+
+def test_search_takes_western_longitudes(two_years, tmp_path):
+    "A word that begins with a minus sign is a place, not a flag."
+    _, later, (lon, lat) = two_years
+    words = 'search', later, '--like', f'{lon:.6f},{lat:.6f}', '--out', tmp_path/'places.geojson'
+    facts = json.loads(aenb(*words, '--threshold', '.6', '--count', '3', '--json').stdout)
+    assert lon < 0 and facts['kind'] == 'search' and facts['threshold']['found'] is None
+    assert max(abs(one['lon'] - lon) + abs(one['lat'] - lat) for one in facts['places']) < .003
+    assert '--overwrite' in refused(*words)
+    assert '--model' in refused('search', later, '--like', 'rice fields', '--out', tmp_path/'new.geojson')
+
+
+def test_change_between_two_files(two_years, tmp_path):
+    earlier, later, _ = two_years
+    words = 'change', f'2018={earlier}', f'2024={later}', '--out', tmp_path/'change.geojson'
+    done = aenb(*words)
+    assert done.returncode == 0 and '1 in 20' in done.stdout, done.stderr[-2000:]
+    patches = json.loads((tmp_path/'change.geojson').read_text())['features']
+    assert len(patches) == 1 and patches[0]['properties']['pixels'] == pytest.approx(120, abs=4)
+    assert 'YEAR=FILE' in refused('change', earlier, later, '--out', tmp_path/'new.geojson')
+    assert 'two' in refused('change', f'2018={earlier}', '--out', tmp_path/'new.geojson')
+    assert not (tmp_path/'new.geojson').exists()
+
+
 # ---- bad input: one sentence, exit code 2, nothing half-written
 
 def empty(folder:Path) -> bool: return not folder.exists() or not any(folder.iterdir())
