@@ -92,10 +92,11 @@ readme: .venv/.ok ## write README.md from nbs/index.ipynb
 tutorials: .venv/.ok ## write the cells for Colab into every tutorial
 	$(BIN)/python tests/tutorial_cells.py
 
-screenshots: .venv/.ok ## take the two pictures of the README anew, in a browser
-	CI=true $(BIN)/pytest -q tests/test_browser_maps.py -k 'pictures and light'
+screenshots: .venv/.ok ## take the pictures of the README anew, in a browser
+	CI=true $(BIN)/pytest -q tests/test_browser_maps.py tests/test_browser_search.py tests/test_browser_change.py \
+		-k 'pictures and light'
 	mkdir -p nbs/images
-	for name in compare_map probe_map; do cp build/screenshots/$${name}_light_lab.png nbs/images/$$name.png || exit 1; done
+	for name in compare_map probe_map search_map change_map; do cp build/screenshots/$${name}_light_lab.png nbs/images/$$name.png || exit 1; done
 
 docs: .venv/.docs ## build the site in _docs, strictly, and check its links and what it loads
 	WORKERS=$(WORKERS) OMP_NUM_THREADS=1 $(BIN)/python tests/build_site.py

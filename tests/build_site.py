@@ -20,7 +20,9 @@ PROCESSED, SITE = ROOT/'_proc', ROOT/'_docs'
 LAYERS = {0: 'Words', 1: 'Data', 2: 'Model', 3: 'Learning', 4: 'Use', 5: 'See', 6: 'Do'}
 LABELS = {'vmf': 'vMF', 'cogs': 'COGs', 'cli': 'Command line'}  # of pages whose name does not read well
 BESIDE = {'tests/bench/speed.md': 'speed.md', 'tests/studies/ablations.md': 'ablations.md',
-          'CHANGELOG.md': 'changelog.md', 'CONTRIBUTING.md': 'contributing.md'}  # read on the site too
+          'tests/studies/evaluations.md': 'evaluations.md', 'tests/studies/canada.md': 'canada.md',
+          'CHANGELOG.md': 'changelog.md',
+          'CONTRIBUTING.md': 'contributing.md'}  # read on the site too
 SHOWN = ('image/png', 'image/jpeg', 'text/html', 'text/markdown', 'text/plain')  # the first of them
 
 
@@ -135,8 +137,9 @@ def navigation() -> list:
     layers = [{f'{number} {title}': [
         {LABELS.get(page.name, page.name.replace('_', ' ').capitalize()): page.path.stem + '.md'}
         for page in library_pages() if page.number//100 == number]} for number, title in LAYERS.items()]
-    project = [{'Speed': 'speed.md'}, {'Ablations': 'ablations.md'}, {'Changes': 'changelog.md'},
-               {'Contributing': 'contributing.md'}]
+    project = [{'Speed': 'speed.md'}, {'Ablations': 'ablations.md'},
+               {'Evaluations': 'evaluations.md'}, {'Crops of Canada': 'canada.md'},
+               {'Changes': 'changelog.md'}, {'Contributing': 'contributing.md'}]
     parts = [{'Start': 'index.md'}, {'Tutorials': folder('tutorials')},
              {'Explanations': folder('explanations')}, {'Modules': layers}, {'Project': project}]
     return [part for part in parts if all(part.values())]

@@ -12,7 +12,7 @@ from pages import PACKAGE, ROOT, Faults, Page, assigned, each_page, modules_impo
 # What may not be loaded by importing a module (names at the top of sys.modules).
 MAPS = {'geemap', 'leafmap', 'ee', 'lonboard', 'lightning'}
 NUMBERS = {'numpy', 'scipy', 'sklearn', 'torch', 'numba', 'dask', 'pandas', 'xarray', 'rasterio'}
-TORCHLESS = {'splits', 'probes', 'agreement', 'search', 'baselines'}  # as layers 0, 1 and 5 are whole
+DECODING = {'queries', 'calibration'}  # pages behind inference that need a model, and so torch
 
 
 # ---- direction
@@ -80,8 +80,9 @@ def imported(module:str) -> tuple[set[str], list[str], str]:
 
 def may_not_load(page:Page) -> set[str]:
     "What importing a page's module may not load."
-    if page.name == 'cli': return MAPS | NUMBERS - {'numpy'}
-    light = page.number < 200 or 500 <= page.number < 600 or page.name in TORCHLESS
+    if page.number >= 600: return MAPS | NUMBERS - {'numpy'}
+    behind = 410 <= page.number < 500 and page.name not in DECODING    # all that only uses fields
+    light = page.number < 200 or behind or 500 <= page.number < 600
     return MAPS | {'torch'} if light else MAPS
 
 

@@ -14,7 +14,7 @@ from pages import (NBS, PACKAGE, ROOT, Faults, all_pages, any_page, dotted, each
 COLUMNS, CELL_LINES, CLASS_LINES, FUNCTION_LINES, MODULE_LINES, SCRIPT_LINES = 110, 25, 40, 30, 400, 300
 WORDS_A_LINE, ASSERTING_SHARE = 2, .5
 PAGE_KB, TUTORIAL_KB = 200, 1000
-MAY_PRINT = {'cli', 'training'}
+MAY_PRINT = {'commands', 'demo', 'judging', 'finding', 'cli', 'training'}
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 
 

@@ -32,7 +32,8 @@ def test_readme_uses_public_names_only():
 def test_quick_look_runs(tmp_path):
     "The README's code runs as it stands, only with fewer steps of training."
     code = re.sub(r'steps=\d+', 'steps=2', '\n'.join(python_blocks()))
-    done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True,
+                          timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
