@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['READY', 'KEPT_PAIRS', 'PICTURES', 'CODES_BYTES', 'LISTED', 'FADED', 'ASKED', 'ANSWERS', 'ChangeMap']
 
-# %% ../nbs/597_change_map.ipynb #0f5c231e
+# %% ../nbs/597_change_map.ipynb #1061828d
 import html
 import threading
 from collections import OrderedDict
@@ -21,7 +21,7 @@ from .changes import SAMPLE, Change, _check_years, _checked, _pair, change
 from .change_panel import (OUTSIDE, ChangePanel, bases_of, change_bytes, change_code,
                                         change_legend, path_facts, save_change, short_rate, stops_of,
                                         table_facts)
-from .channel import Layer, Worker, put_after, words_of
+from .channel import Layer, Worker, put_after, wait_for, words_of
 from .colours import ColourBasis
 from .core import AlphaEarthError, ConfigError, problem
 from .maps import (beside, credit, host_map, is_plain, look_at, passed, picture_bytes,
@@ -199,7 +199,7 @@ def _hear_code(shown:'ChangeMap', message:Mapping) -> None:
 
 ANSWERS = dict(click=_hear_click, save=_hear_save, code=_hear_code)
 
-# %% ../nbs/597_change_map.ipynb #19ef20ca
+# %% ../nbs/597_change_map.ipynb #29f1a1ae
 class _Readable(ipywidgets.VBox):
     "What can be read of a map of change, and set."
     between, year, rate, least_px, opacity = map(passed, ('between', 'year', 'rate', 'least_px', 'opacity'))
@@ -223,8 +223,7 @@ class _Readable(ipywidgets.VBox):
 
     def wait(self, timeout_s:float|None=None) -> 'ChangeMap':
         "Wait until everything that follows from what was asked is done."
-        if not (self._behind.wait(timeout_s) and self.panel.worker.wait(timeout_s)):
-            raise AlphaEarthError(f'The map is still at work after {timeout_s:g} s: wait(None) has no end.')
+        wait_for(self._behind, self.panel.worker, timeout_s=timeout_s)
         return self
 
     def inspect(self, lon:float, lat:float) -> list[dict]: return _look(self.wait(), lon, lat)['steps']

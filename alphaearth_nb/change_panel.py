@@ -264,7 +264,8 @@ def change_code(
 # %% ../nbs/595_change_panel.ipynb #6e6d95d1
 class ChangePanel(Channel):
     "The panel of a `ChangeMap`, and the way its pixels go."
-    _esm = javascript('dom.js', 'map_layers.js', 'change_years.js', 'change_parts.js', 'change_map.js')
+    _esm = javascript('dom.js', 'map_layers.js', 'controller.js', 'change_years.js', 'change_parts.js',
+                      'change_map.js')
     years = traitlets.List(traitlets.Unicode(), help='Names, in the order of time').tag(sync=True)
     year = traitlets.Unicode(help='Whose field is drawn').tag(sync=True)
     between = traitlets.List(traitlets.Unicode(), help='The two years that are compared').tag(sync=True)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IDLE_S', 'BLANK', 'AT_ONCE', 'PAGES', 'PAINT_S', 'KNOWN', 'GIVEN', 'EACH', 'javascript', 'stylesheet', 'Worker',
-           'put_after', 'Layer', 'MessageLine', 'words_of', 'Channel']
+           'put_after', 'wait_for', 'Layer', 'MessageLine', 'words_of', 'Channel']
 
 # %% ../nbs/510_channel.ipynb #6064e419
 import contextlib
@@ -44,7 +44,7 @@ def stylesheet() -> str: # Rules for all widgets
 # %% ../nbs/510_channel.ipynb #bbf16832
 IDLE_S = 5   # seconds without work after which the thread ends
 
-# %% ../nbs/510_channel.ipynb #99acc347
+# %% ../nbs/510_channel.ipynb #8ab53d12
 class Worker:
     "A thread that does the newest job of each name."
     def __init__(self,
@@ -76,11 +76,14 @@ class Worker:
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting and self._running is None, timeout_s)
 
-    def drop(self) -> None:
-        "Forget the jobs that wait, and tell the one that runs that nobody wants it."
+    def drop(self,
+        name:str='', # Of the jobs that nobody wants any more; '': all
+    ) -> None:
+        "Forget jobs that wait, and tell one that runs that nobody waits for it."
         with self._changed:
-            self._waiting.clear()
-            self._newest.clear()
+            for one in [name] if name else [*self._newest]:
+                self._waiting.pop(one, None)
+                self._newest.pop(one, None)
             self._changed.notify_all()
 
     def _work(self) -> None:
@@ -104,7 +107,7 @@ def _do_job(worker:Worker, name:str, turn:object, job:Callable) -> None:
     except Exception as error:
         with contextlib.suppress(Exception): worker._failed(error)
 
-# %% ../nbs/510_channel.ipynb #2e9bda96
+# %% ../nbs/510_channel.ipynb #209b5b75
 def put_after(
     first:Worker,  # Whose jobs come before
     second:Worker, # Who does this one
@@ -113,6 +116,14 @@ def put_after(
 ) -> None:
     "Have a job given to one worker once all that waits at another is done."
     first.put(f'then {name}', lambda stale: second.put(name, job))
+
+def wait_for(
+    *workers:Worker,           # In the order in which one puts work to the next
+    timeout_s:float|None=None, # Seconds, at most, for each
+) -> None:
+    "Wait until everything is done, or say that it is not."
+    if not all(one.wait(timeout_s) for one in workers):
+        raise AlphaEarthError(f'The map is still at work after {timeout_s:g} s: wait(None) has no end.')
 
 # %% ../nbs/510_channel.ipynb #1b7ace26
 BLANK = 'data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7' # 1 × 1, transparent

@@ -66,8 +66,8 @@ RAMP = ('#16162e', '#4b4b6e', '#8f8fa6', '#c9c9d2', '#ececec')   # dark where fi
 # %% ../nbs/560_compare_map.ipynb #70e2025f
 class ComparePanel(Channel):
     "The panel of a `CompareMap`, and the way its pixels go."
-    _esm = javascript('dom.js', 'map_layers.js', 'swipe.js', 'pixel_values.js', 'compare_parts.js',
-                      'compare_map.js')
+    _esm = javascript('dom.js', 'map_layers.js', 'controller.js', 'swipe.js', 'pixel_values.js',
+                      'compare_parts.js', 'compare_map.js')
     view = traitlets.Enum(VIEWS, 'swipe', help='What the map shows').tag(sync=True)
     split = traitlets.Float(.5, min=0, max=1, help='Where the handle is, 0 left to 1 right').tag(sync=True)
     swapped = traitlets.Bool(False, help='Is the second field on the left?').tag(sync=True)

@@ -50,15 +50,14 @@ def search(
     found = search_field(open_field(field), *examples, count, apart_m, threshold, model=opened)
     _write_search(found, out, hits, overwrite, json)
 
-# %% ../nbs/630_finding.ipynb #8dd2d599
+# %% ../nbs/630_finding.ipynb #f0a63014
 def _write_search(found:'Search', out:Path, hits:Path|None, overwrite:bool, json:bool) -> None:
     "Write what was found, and say so."
     from alphaearth_nb.core import write_aside
-    from alphaearth_nb.labels import LabelSet
-    from alphaearth_nb.search_panel import save_search
+    from alphaearth_nb.search_panel import write_hits
     listed = found.places.drop(columns='geometry').to_dict('records')
     with write_aside(out, overwrite) as aside: aside.write_text(found.places.to_json(), encoding='utf-8')
-    if hits: save_search('hits', LabelSet(), found, hits, overwrite)
+    if hits: write_hits(hits, found, overwrite)
     if json:
         told = {'threshold': asdict(found.threshold), 'places': listed, 'notes': [*found.notes]}
         return print(as_json({'kind': 'search', **told}))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WHOLE', 'WHOLE_PX', 'ANSWERS', 'ProbeMap']
 
-# %% ../nbs/590_probe_map.ipynb #37a8067a
+# %% ../nbs/590_probe_map.ipynb #df0c00c4
 import threading
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -17,8 +17,8 @@ import numpy as np
 import xarray as xr
 
 import alphaearth_nb.fields  # registers `.aef`
-from .channel import Layer, Worker, put_after
-from .core import AlphaEarthError, ConfigError, LabelError, problem
+from .channel import Layer, Worker, put_after, wait_for
+from .core import ConfigError, LabelError, problem
 from .live import LiveProbe
 from .live_state import LiveState
 from .maps import (basis_of, beside, credit, host_map, is_plain, look_at, passed, picture_bytes,
@@ -28,18 +28,16 @@ from .probe_panel import (NO_CLASS, NO_NUMBER, NOT_CHOSEN, PICTURES, ProbePanel,
                                        named_fields, nearest_label, open_labels, prediction_bytes,
                                        repeat_code, same_picture, save_part, take_drawings)
 
-# %% ../nbs/590_probe_map.ipynb #bb165806
+# %% ../nbs/590_probe_map.ipynb #2e19ac3a
 WHOLE = ' · whole field '
 WHOLE_PX = 2**28     # pixels of a field that is predicted whole without being asked: 1 GB of classes
-
-def _nothing(stale:Callable) -> None: "Take the place of a job that nobody waits for."
 
 def _changed(shown:'ProbeMap') -> None:
     "Show what changed at once, and have the rest follow."
     with shown._lock:
         shown._skip, shown._note = 0, ''
         _list_classes(shown)
-        shown._behind.put('follow', _nothing)     # what runs would only slow the picture down
+        shown._behind.drop('follow')              # what runs would only slow the picture down
         shown.panel.worker.put('refit', partial(_refit, shown))
         put_after(shown.panel.worker, shown._behind, 'dots', partial(_draw_dots, shown))
 
@@ -317,7 +315,7 @@ class _Follower(ipywidgets.VBox):
             self.map.layers = tuple(one for one in self.map.layers if one not in ours)
         for one in (self.panel, self.panel.line, super()): one.close()
 
-# %% ../nbs/590_probe_map.ipynb #caf67b38
+# %% ../nbs/590_probe_map.ipynb #182cbb48
 class _Readable(_Follower):
     "What can be read of a map, and set."
     shown, field, opacity, says, value = map(passed, ('shown', 'field', 'opacity', 'says', 'value'))
@@ -350,8 +348,7 @@ class _Readable(_Follower):
 
     def wait(self, timeout_s:float|None=60) -> 'ProbeMap':
         "Wait until everything that follows from the labels is done."
-        if not (self.panel.worker.wait(timeout_s) and self._behind.wait(timeout_s)):
-            raise AlphaEarthError(f'The map is still at work after {timeout_s:g} s: wait(None) has no end.')
+        wait_for(self.panel.worker, self._behind, timeout_s=timeout_s)
         return self
 
 # %% ../nbs/590_probe_map.ipynb #f1b34ed4

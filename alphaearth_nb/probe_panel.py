@@ -102,7 +102,8 @@ def _listed(what:str, value:object, known:Sequence) -> object:
 # %% ../nbs/580_probe_panel.ipynb #b8559254
 class ProbePanel(Channel):
     "The panel of a `ProbeMap`, and the way its pixels go."
-    _esm = javascript('dom.js', 'map_layers.js', 'probe_bar.js', 'probe_parts.js', 'probe_map.js')
+    _esm = javascript('dom.js', 'map_layers.js', 'controller.js', 'points.js', 'probe_bar.js',
+                      'probe_parts.js', 'probe_map.js')
     owner, answers = None, {}    # the map, and {message: function of the map and the message}
     pictures = traitlets.List(list(PICTURES), help='What can be shown').tag(sync=True)
     shown = traitlets.Unicode('prediction', help='What is shown').tag(sync=True)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SLOW_PX', 'ANSWERS', 'SearchMap']
 
-# %% ../nbs/594_search_map.ipynb #40c7b9ec
+# %% ../nbs/594_search_map.ipynb #7475521d
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,9 +18,9 @@ import numpy as np
 import xarray as xr
 
 import alphaearth_nb.fields  # registers `.aef`
-from .channel import Layer, Worker, put_after
+from .channel import Layer, Worker, put_after, wait_for
 from .colours import hex_to_rgb
-from .core import AlphaEarthError, ConfigError, FieldError, problem
+from .core import ConfigError, FieldError, problem
 from .examples import HOW, example_vectors
 from .journal import read_place
 from .label_pixels import see
@@ -34,17 +34,15 @@ from .search_panel import (KINDS, LIKE, NO_HIT, UNLIKE, Cut, SearchPanel, exampl
     reads_words, ring_features, ring_marks, save_search, search_code, searchable)
 from .searching import Search, pixel_metres, search
 
-# %% ../nbs/594_search_map.ipynb #212921f3
+# %% ../nbs/594_search_map.ipynb #b072ba35
 SLOW_PX = 2**22      # pixels of a field that may take longer than a fifth of a second
-
-def _nothing(stale:Callable) -> None: "Take the place of a job that nobody waits for."
 
 def _changed(shown:'SearchMap') -> None:
     "Show how many examples there are at once, and have the rest follow."
     with shown._lock:
         shown._note, panel = '', shown.panel
         panel.counts = [len(examples_of(shown.examples, kind)) for kind in KINDS]
-        shown._behind.put('follow', _nothing)     # what runs would only slow the picture down
+        shown._behind.drop('follow')              # what runs would only slow the picture down
         panel.worker.put('search', partial(_search, shown))
         put_after(panel.worker, shown._behind, 'rings', partial(_draw_rings, shown))
 
@@ -297,7 +295,7 @@ def _switched(shown:'SearchMap') -> None:
         if shown.shown == 'kinds' and (shown._clusters is None or len(shown._clusters.counts) != shown.split):
             put_after(shown.panel.worker, shown._behind, 'follow', partial(_follow, shown))
 
-# %% ../nbs/594_search_map.ipynb #09da6b25
+# %% ../nbs/594_search_map.ipynb #ef3ab60b
 class _Readable(_Searcher):
     "What can be read of a map, and set."
     shown, opacity, says, split = map(passed, ('shown', 'opacity', 'says', 'split'))
@@ -325,8 +323,7 @@ class _Readable(_Searcher):
 
     def wait(self, timeout_s:float|None=60) -> 'SearchMap':
         "Wait until everything that follows from the examples is done."
-        if not (self.panel.worker.wait(timeout_s) and self._behind.wait(timeout_s)):
-            raise AlphaEarthError(f'The map is still at work after {timeout_s:g} s: wait(None) has no end.')
+        wait_for(self.panel.worker, self._behind, timeout_s=timeout_s)
         return self
 
 # %% ../nbs/594_search_map.ipynb #bfe1d994

@@ -7,7 +7,7 @@ __all__ = ['KINDS', 'LIKE', 'UNLIKE', 'RING', 'MARKS', 'LEVELS', 'LEAST_SPAN', '
            'TICK', 'PICTURES', 'MOST_KINDS', 'NO_HIT', 'SAVED', 'mark_example', 'examples_of', 'example_places',
            'ring_features', 'ring_marks', 'level_edges', 'levels_of_scores', 'Cut', 'reach_deg', 'judged_as',
            'place_facts', 'judge_place', 'searchable', 'reads_words', 'next_words', 'SearchPanel', 'kind_facts',
-           'kind_bytes', 'save_search', 'search_code']
+           'kind_bytes', 'write_hits', 'save_search', 'search_code']
 
 # %% ../nbs/592_search_panel.ipynb #ea7bd951
 import os
@@ -285,8 +285,8 @@ MOST_KINDS, NO_HIT = 8, '#b8b8b8'
 
 class SearchPanel(Channel):
     "The panel of a `SearchMap`, and the way its pixels go."
-    _esm = javascript('dom.js', 'map_layers.js', 'probe_parts.js', 'search_cut.js', 'search_parts.js',
-                      'search_map.js')
+    _esm = javascript('dom.js', 'map_layers.js', 'controller.js', 'points.js', 'search_cut.js',
+                      'search_parts.js', 'search_map.js')
     owner, answers = None, {}    # the map, and {message: function of the map and the message}
     shown = traitlets.Enum(PICTURES, 'similarity', help='What is shown').tag(sync=True)
     opacity = traitlets.Float(1., min=0, max=1, help='Of the picture').tag(sync=True)
@@ -326,16 +326,24 @@ def kind_bytes(
     kind = np.where(found.map.values > 0, found.map.values - 1, len(found.counts))
     return np.where(levels == 255, 255, kind).astype(np.uint8)
 
-# %% ../nbs/592_search_panel.ipynb #651cb98d
+# %% ../nbs/592_search_panel.ipynb #f312c9be
 SAVED = {'hits': '.hits.tif', 'polygons': '.hits.geojson', 'places': '.places.geojson',
          'scores': '.scores.tif', 'examples': '.examples.geojson'}
+
+def write_hits(
+    path:Path,            # GeoTIFF to write
+    found:Search,         # What was found
+    overwrite:bool=False, # Replace the file if it exists?
+) -> None:
+    "Write the pixels that reach the threshold as a map of one class."
+    write_class_map(path, _hit_map(found), {1: '#08519c'}, overwrite)
 
 def _hit_map(found:Search) -> xr.DataArray:
     "Hits as a map of one class (y, x), 1 is a hit."
     hits = found.hits().astype(np.int32).rename('class_id')
     return hits.assign_attrs(class_names={1: 'hit'}, model=str(found.field.attrs.get('model', '')))
 
-# %% ../nbs/592_search_panel.ipynb #1cb4d0e5
+# %% ../nbs/592_search_panel.ipynb #d0da3b12
 def save_search(
     what:str,             # One of SAVED
     labels:LabelSet,      # Examples
@@ -351,7 +359,7 @@ def save_search(
     if what == 'examples': labels.to_geojson(path, overwrite)
     elif found is None: raise ConfigError(problem('the search', 'empty', 'with an example', EMPTY))
     elif what == 'scores': write_number_map(path, found.scores, overwrite)
-    elif what == 'hits': write_class_map(path, _hit_map(found), {1: '#08519c'}, overwrite)
+    elif what == 'hits': write_hits(path, found, overwrite)
     elif what == 'polygons': write_class_polygons(path, _hit_map(found), overwrite)
     else:
         with write_aside(path, overwrite) as aside: aside.write_text(found.places.to_json(), encoding='utf-8')

@@ -111,6 +111,11 @@ def test_probe(session):
         seen = pixel(session, *at, 'prediction')
         assert seen[3] == 255 and np.abs(np.array(seen[:3]) - expected).max() <= 90, (at, seen, expected)
     session.screenshot('probe_labelled')
+    session.page.focus('[data-focus=undo]')
+    session.page.keyboard.press('Enter')  # presses the button that has the focus, and labels nothing
+    session.until('len(m.labels) == 11')
+    session.page.keyboard.press('r')
+    session.until('len(m.labels) == 12')
     focus(session)
     session.page.keyboard.press('u')
     session.until('len(m.labels) == 11')

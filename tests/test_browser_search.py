@@ -96,7 +96,7 @@ def test_search_by_clicking(lab):
     lab.page.keyboard.press('r')
     lab.until('m.panel.counts == [1, 1]')
     lab.page.mouse.dblclick(*place(lab, 0.5, 0.25))
-    lab.until('len(m.wait().examples) == 2')
+    lab.until('m.examples.redo() and m.examples.undo() and len(m.wait().examples) == 2')   # it was taken back
     lab.restart_kernel(run_all=True)
     lab.wait(SCORED)
     assert lab.run('print(m.wait().panel.counts)') == '[1, 1]'

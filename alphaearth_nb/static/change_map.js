@@ -1,8 +1,8 @@
 // The panel of ChangeMap: two years, how many false alarms, what changed, and a pixel's path.
-import {make, fill, listen, keyList} from './dom.js';
-import {MapLayers} from './map_layers.js';
+import {make, fill, ramp} from './dom.js';
+import {Controller, widgetOf, actions, pin} from './controller.js';
 import {Years, pathPart} from './change_years.js';
-import {yearsPart, ratePart, saidPart, patchesPart, tablePart, actionsPart} from './change_parts.js';
+import {yearsPart, ratePart, saidPart, patchesPart, tablePart, SAVES} from './change_parts.js';
 
 const KEYS = [
   ['← →', 'year before, after'],
@@ -16,15 +16,10 @@ const KEYS = [
 ];
 const STEPS = {ArrowLeft: -1, ArrowRight: 1},
   LOOSER = {'-': 1, '+': -1};
-const controllers = new Map();
 
-class Change {
+class Change extends Controller {
   constructor(model) {
-    this.model = model;
-    this.panels = [];
-    this.parts = [];
-    this.layers = new MapLayers(model);
-    this.layers.onMap.push((map) => this.meet(map));
+    super(model, {label: 'What changed between years', keys: KEYS});
     this.layers.onLayers.push(() => this.dress());
     model.on('change:rate change:stops change:opacity', () => this.dress());
     model.on('change:year change:between change:years', () =>
@@ -32,16 +27,6 @@ class Change {
     );
     model.on('change:inspected', () => this.parts.forEach((part) => this.place(part)));
     model.on('change', () => this.soon());
-    model.on('msg:custom', (message) => message.type === 'fly' && this.fly(message));
-  }
-
-  set(name, value) {
-    this.model.set(name, value);
-    this.model.save_changes();
-  }
-
-  say(type, more = {}) {
-    this.model.send({type, ...more});
   }
 
   /** Number of the stop that the slider of false alarms is at. */
@@ -65,32 +50,25 @@ class Change {
       },
       true,
     );
-    listen(box, (key) => !(key in STEPS) && this.key(key));
-    const part = {
+    const part = this.join(
       map,
-      years: new Years(map, this.model, (year) => this.set('year', year)),
-      legend: make('div', {class: 'aenb-legend', hidden: true}),
-      ring: make('div', {class: 'aenb-ghost aenb-here', hidden: true}),
-      cross: make('div', {class: 'aenb-cross', 'aria-hidden': 'true'}),
-    };
-    box.append(part.legend, part.ring, part.cross);
-    this.parts = [...this.parts.filter((one) => one.map.getContainer().isConnected), part];
+      {
+        legend: make('div', {class: 'aenb-legend', hidden: true}),
+        ring: make('div', {class: 'aenb-ghost aenb-here', hidden: true}),
+        cross: make('div', {class: 'aenb-cross', 'aria-hidden': 'true'}),
+      },
+      {years: new Years(map, this.model, (year) => this.set('year', year))},
+    );
     map.on('click', ({latlng}) => this.look(latlng.lng, latlng.lat));
     map.on('move zoom zoomend viewreset', () => this.place(part));
     this.dress();
     this.place(part);
   }
 
-  look(lon, lat) {
-    this.say('click', {lon, lat});
-  }
-
   place({map, ring}) {
     const {lon, lat} = this.model.get('inspected');
     ring.hidden = lon === undefined;
-    if (ring.hidden) return;
-    const {x, y} = map.latLngToContainerPoint([lat, lon]);
-    Object.assign(ring.style, {left: `${x}px`, top: `${y}px`});
+    if (!ring.hidden) pin(map, ring, [lat, lon]);
   }
 
   /** What is called at this stop is the bytes from its cut on: painted anew from what is here already. */
@@ -99,8 +77,8 @@ class Change {
       shown = stops.length && this.model.get('opacity') > 0;
     if (stops.length) {
       this.layers.layers.get('change')?.cut(stops[this.stop()].cut);
-      for (const panel of this.panels) {
-        const said = panel.querySelector('.aenb-said');
+      for (const {element} of this.panels) {
+        const said = element.querySelector('.aenb-said');
         if (said) fill(said, saidPart(this));
       }
     }
@@ -110,11 +88,7 @@ class Change {
       fill(
         legend,
         make('div', {}, `changed, ${this.model.get('between').join(' to ')}`),
-        make('div', {
-          class: 'aenb-ramp',
-          style: {background: `linear-gradient(to right, ${this.model.get('ramp').join(',')})`},
-        }),
-        make('div', {class: 'aenb-ends'}, make('span', {}, 'a little'), make('span', {}, 'altogether')),
+        ramp(this.model.get('ramp'), ['a little', 'altogether']),
       );
     }
   }
@@ -142,43 +116,28 @@ class Change {
       const next = stops[this.stop() + LOOSER[key]];
       if (next) this.set('rate', next.rate);
     } else if (key === 's') this.swap();
-    else if (key === 'h') this.set('opacity', this.model.get('opacity') > 0 ? 0 : 1);
     else if (key === 'Enter' && document.activeElement === this.parts.at(-1)?.map.getContainer()) {
       const {lng, lat} = this.parts.at(-1).map.getCenter();
       this.look(lng, lat);
-    } else if (key === '?') {
-      this.help = !this.help;
-      this.refresh();
     } else if (/^\d$/.test(key) && patches[(+key + 9) % 10]) this.visit(patches[(+key + 9) % 10]);
-    else return false;
+    else return super.key(key);
     return true;
   }
 
-  visit(place) {
-    this.fly(place);
-    this.look(place.lon, place.lat);
+  keyOnMap(key) {
+    return !(key in STEPS) && this.key(key);
   }
 
-  fly({lon, lat}) {
-    for (const {map} of this.parts)
-      map.setView([lat, lon], Math.max(map.getZoom(), this.model.get('near')), {animate: false});
-  }
-
-  show(el) {
-    const panel = make('div', {class: 'aenb aenb-panel', 'aria-label': 'What changed between years'});
-    listen(panel, (key) => this.key(key));
-    panel.addEventListener('pointerdown', ({target}) => (this.dragging = target.type === 'range'));
+  furnish(element) {
+    element.addEventListener('pointerdown', ({target}) => (this.dragging = target.type === 'range'));
     for (const name of ['pointerup', 'pointercancel'])
       window.addEventListener(name, () => this.dragging && this.dropped());
-    this.panels = [...this.panels.filter((one) => one.isConnected), panel];
-    el.append(panel);
-    el.style.height = '100%';
-    this.refresh();
+    return {};
   }
 
-  /** Make the panel anew once for all that changes in one go; not under a slider that is being dragged. */
+  /** Not under a slider that is being dragged. */
   soon() {
-    if (!this.dragging) this.waiting ??= requestAnimationFrame(() => this.refresh());
+    if (!this.dragging) super.soon();
   }
 
   dropped() {
@@ -186,30 +145,17 @@ class Change {
     this.soon();
   }
 
-  refresh() {
-    cancelAnimationFrame(this.waiting);
-    this.waiting = null;
-    for (const panel of this.panels)
-      fill(
-        panel,
-        yearsPart(this),
-        this.help ? keyList(KEYS) : null,
-        ratePart(this),
-        pathPart(this),
-        tablePart(this),
-        patchesPart(this),
-        actionsPart(this),
-      );
+  contents() {
+    return [
+      yearsPart(this),
+      this.helpPart(),
+      ratePart(this),
+      pathPart(this),
+      tablePart(this),
+      patchesPart(this),
+      actions(this, SAVES),
+    ];
   }
 }
 
-export default {
-  initialize({model}) {
-    const controller = new Change(model);
-    controllers.set(model.get('key'), controller);
-    return () => controller.layers.close();
-  },
-  render({model, el}) {
-    controllers.get(model.get('key')).show(el);
-  },
-};
+export default widgetOf(Change);

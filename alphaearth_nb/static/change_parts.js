@@ -1,10 +1,7 @@
 // Parts of the panel of ChangeMap: which years, how many false alarms, patches, classes, files.
-import {make, opacitySlider, keysButton} from './dom.js';
+import {make, area, opacitySlider, keysButton} from './dom.js';
 
 const LEAST = [1, 2, 4, 9, 16, 25, 50, 100]; // pixels of the smallest patch
-
-export const area = (hectares, digits = hectares < 10 ? 2 : hectares < 100 ? 1 : 0) =>
-  hectares >= 1000 ? `${(hectares / 100).toFixed(1)} km²` : `${hectares.toFixed(digits)} ha`;
 
 const option = (value, chosen, words = value) =>
   make('option', {value, selected: String(value) === String(chosen)}, String(words));
@@ -202,55 +199,7 @@ export function tablePart(change) {
   );
 }
 
-const SAVES = [
+export const SAVES = [
   ['geotiff', 'what is called, GeoTIFF'],
   ['geojson', 'patches, GeoJSON'],
 ];
-
-export function actionsPart(change) {
-  const code = change.model.get('code');
-  return make(
-    'div',
-    {class: 'aenb-actions'},
-    make(
-      'div',
-      {class: 'aenb-row'},
-      make(
-        'select',
-        {
-          'aria-label': 'Save',
-          'data-focus': 'save',
-          class: 'aenb-save',
-          onchange: (event) => {
-            if (event.target.value) change.say('save', {what: event.target.value});
-            event.target.value = '';
-          },
-        },
-        option('', null, 'save…'),
-        ...SAVES.map(([value, words]) => option(value, null, words)),
-      ),
-      make(
-        'button',
-        {
-          'data-focus': 'code',
-          onclick: () => (code ? change.set('code', '') : change.say('code')),
-        },
-        code ? 'hide code' : 'as code',
-      ),
-    ),
-    code
-      ? make(
-          'textarea',
-          {
-            readonly: true,
-            rows: 8,
-            class: 'aenb-code',
-            'aria-label': 'Code that repeats this',
-            style: {width: '100%'},
-            onfocus: (event) => event.target.select(),
-          },
-          code,
-        )
-      : null,
-  );
-}

@@ -1,7 +1,7 @@
 // The panel of CompareMap: how two fields agree, where they differ, and what lies under the cursor.
-import {make, fill, listen, keyList, opacitySlider, keysButton} from './dom.js';
+import {make, fill, ramp, opacitySlider, keysButton} from './dom.js';
+import {Controller, widgetOf} from './controller.js';
 import {numbersPart, classesPart, worstPart, inspectorPart} from './compare_parts.js';
-import {MapLayers} from './map_layers.js';
 import {Swipe} from './swipe.js';
 
 const VIEWS = {swipe: 'swipe', linked: 'side by side', agreement: 'agreement'};
@@ -13,42 +13,27 @@ const KEYS = [
   ['1–9, 0', 'a place that differs'],
   ['?', 'this list'],
 ];
-const controllers = new Map();
 
-class Compare {
+class Compare extends Controller {
   constructor(model) {
-    this.model = model;
-    this.panels = [];
-    this.layers = new MapLayers(model);
-    this.layers.onMap.push((map, index) => this.meet(map, index));
+    super(model, {label: 'Comparison of two fields', keys: KEYS});
     this.layers.onLayers.push(() => this.arrange());
     model.on('change:view change:split change:swapped', () => this.arrange());
-    model.on('change', () => this.refresh());
-    model.on('change:inspected', () => requestAnimationFrame(() => this.reveal()));
-    model.on('msg:custom', (message) => message.type === 'fly' && this.fly(message));
-  }
-
-  set(name, value) {
-    this.model.set(name, value);
-    this.model.save_changes();
+    model.on('change', () => this.soon());
+    model.on('change:inspected', () => (this.revealing = true));
   }
 
   meet(map, index) {
-    const box = map.getContainer(),
-      chip = (side) => make('div', {class: 'aenb-side', 'data-side': side, hidden: true});
-    listen(box, (key) => this.key(key));
-    map.on('click', ({latlng}) => this.model.send({type: 'click', lon: latlng.lng, lat: latlng.lat}));
-    const chips = {left: chip('left'), right: chip('right')},
+    const chip = (side) => make('div', {class: 'aenb-side', 'data-side': side, hidden: true}),
       legend = make('div', {class: 'aenb-legend', hidden: true});
-    box.append(chips.left, chips.right, legend);
-    const one = {map, index, chips, legend};
+    const one = this.join(map, {left: chip('left'), right: chip('right'), legend}, {index});
+    map.on('click', ({latlng}) => this.look(latlng.lng, latlng.lat));
     if (index === 0)
       one.swipe = new Swipe(
         map,
         () => this.sides(),
         (share) => this.set('split', share),
       );
-    this.parts = [...(this.parts || []).filter((part) => part.map.getContainer().isConnected), one];
     map.on('move', () => this.follow(one));
     this.arrange();
   }
@@ -76,29 +61,19 @@ class Compare {
     const view = this.model.get('view'),
       names = [...this.model.get('names')];
     if (this.model.get('swapped')) names.reverse();
-    for (const {map, index, chips, legend, swipe} of this.parts || []) {
+    for (const {map, index, left, right, legend, swipe} of this.parts) {
       const texts = view === 'linked' ? [names[index], ''] : view === 'swipe' ? names : ['', ''];
-      [chips.left, chips.right].forEach((chip, side) => {
+      [left, right].forEach((chip, side) => {
         chip.textContent = texts[side];
         chip.hidden = !texts[side];
       });
       legend.hidden = view !== 'agreement';
+      const ends = this.model.get('limits'),
+        says = (limit, at) => `${limit.toFixed(2)} ${at ? 'same' : 'different'}`;
       fill(
         legend,
         make('div', {}, 'cosine after alignment'),
-        make('div', {
-          class: 'aenb-ramp',
-          style: {
-            background: `linear-gradient(to right, ${this.model.get('ramp').join(',')})`,
-          },
-        }),
-        make(
-          'div',
-          {style: {display: 'flex', justifyContent: 'space-between'}},
-          ...this.model
-            .get('limits')
-            .map((limit, at) => make('span', {}, `${limit.toFixed(2)} ${at ? 'same' : 'different'}`)),
-        ),
+        ramp(this.model.get('ramp'), ends.map(says)),
       );
       if (swipe) {
         swipe.put(this.model.get('split'));
@@ -113,52 +88,33 @@ class Compare {
       worst = this.model.get('facts').worst || [];
     if (key === 'v') this.set('view', views[(views.indexOf(this.model.get('view')) + 1) % views.length]);
     else if (key === 's') this.set('swapped', !this.model.get('swapped'));
-    else if (key === 'h') this.set('opacity', this.model.get('opacity') > 0 ? 0 : 1);
-    else if (key === '?') {
-      this.help = !this.help;
-      this.refresh();
-    } else if (/^\d$/.test(key) && worst[(+key + 9) % 10]) this.visit(worst[(+key + 9) % 10]);
-    else return false;
+    else if (/^\d$/.test(key) && worst[(+key + 9) % 10]) this.visit(worst[(+key + 9) % 10]);
+    else return super.key(key);
     return true;
   }
 
-  visit(place) {
-    this.fly(place);
-    this.model.send({type: 'click', lon: place.lon, lat: place.lat});
+  contents() {
+    return [
+      this.controls(),
+      this.helpPart(),
+      numbersPart(this),
+      classesPart(this),
+      worstPart(this),
+      inspectorPart(this),
+    ];
   }
 
-  fly({lon, lat}) {
-    for (const {map} of this.parts || [])
-      map.setView([lat, lon], Math.max(map.getZoom(), this.model.get('near')), {animate: false});
-  }
-
-  show(el) {
-    const panel = make('div', {class: 'aenb aenb-panel', 'aria-label': 'Comparison of two fields'});
-    listen(panel, (key) => this.key(key));
-    this.panels = [...this.panels.filter((one) => one.isConnected), panel];
-    el.append(panel);
-    el.style.height = '100%';
-    this.refresh(panel);
-  }
-
-  refresh(only) {
-    for (const panel of only ? [only] : this.panels)
-      fill(
-        panel,
-        this.controls(),
-        this.help ? keyList(KEYS) : null,
-        numbersPart(this),
-        classesPart(this),
-        worstPart(this),
-        inspectorPart(this),
-      );
+  refresh() {
+    super.refresh();
+    if (this.revealing) this.reveal();
+    this.revealing = false;
   }
 
   /** What lies under the cursor stands below the places; a click brings it into the panel. */
   reveal() {
-    for (const panel of this.panels) {
-      const found = panel.querySelector('.aenb-inspected');
-      if (found) panel.scrollTop += found.getBoundingClientRect().top - panel.getBoundingClientRect().top;
+    for (const {element} of this.panels) {
+      const found = element.querySelector('.aenb-inspected');
+      if (found) element.scrollTop += found.getBoundingClientRect().top - element.getBoundingClientRect().top;
     }
   }
 
@@ -206,13 +162,4 @@ class Compare {
   }
 }
 
-export default {
-  initialize({model}) {
-    const controller = new Compare(model);
-    controllers.set(model.get('key'), controller);
-    return () => controller.layers.close();
-  },
-  render({model, el}) {
-    controllers.get(model.get('key')).show(el);
-  },
-};
+export default widgetOf(Compare);

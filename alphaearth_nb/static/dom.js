@@ -113,6 +113,19 @@ export const number = (value, half, digits = 2) => [
       ),
 ];
 
+/** An area as people read it, with three digits that count. */
+export const area = (hectares, digits = hectares < 10 ? 2 : hectares < 100 ? 1 : 0) =>
+  hectares >= 1000 ? `${(hectares / 100).toFixed(1)} km²` : `${hectares.toFixed(digits)} ha`;
+
+/** Colours from one end to the other, and what the ends mean. */
+export const ramp = (colours, ends) =>
+  make(
+    'div',
+    {},
+    make('div', {class: 'aenb-ramp', style: {background: `linear-gradient(to right, ${colours.join(',')})`}}),
+    make('div', {class: 'aenb-ends'}, ...ends.map((words) => make('span', {}, words))),
+  );
+
 /** Keys go to the widget, not to the notebook behind it; what is typed into a field stays there. */
 export function listen(element, keys) {
   element.dataset.lmSuppressShortcuts = 'true';
@@ -125,12 +138,9 @@ export function listen(element, keys) {
   );
   element.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (
-      event.target.closest(
-        'input:not([type=range]):not([type=checkbox]):not([type=radio]), textarea, select',
-      )
-    )
-      return;
+    const typed = 'input:not([type=range]):not([type=checkbox]):not([type=radio]), textarea, select';
+    if (event.target.closest(typed)) return;
+    if (event.key === 'Enter' && event.target.closest('button, a, summary')) return; // it is pressed
     if (!keys(event.key)) return;
     event.preventDefault();
     event.stopPropagation();

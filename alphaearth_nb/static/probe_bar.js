@@ -1,5 +1,5 @@
 // Parts of the panel of ProbeMap: what is shown, and what to label next.
-import {make, opacitySlider, keysButton} from './dom.js';
+import {make, ramp, opacitySlider, keysButton} from './dom.js';
 
 const SURE = [
   [235, 235, 235],
@@ -67,16 +67,10 @@ export function legendOf(shown, legend) {
 function rampLegend({colours, range}) {
   const few = [0, 0.25, 0.5, 0.75, 1].map((share) => colours[Math.round(share * (colours.length - 1))]);
   const shades = colours.length < few.length ? colours : few;
-  const end = (value) =>
-    make('span', {}, value.length ? value : Number(value.toPrecision(3)).toLocaleString('en'));
-  return make(
-    'div',
-    {},
-    make('div', {
-      class: 'aenb-ramp',
-      style: {background: `linear-gradient(to right, ${shades.map((one) => `rgb(${one})`)})`},
-    }),
-    make('div', {style: {display: 'flex', justifyContent: 'space-between'}}, ...range.map(end)),
+  const end = (value) => (value.length ? value : Number(value.toPrecision(3)).toLocaleString('en'));
+  return ramp(
+    shades.map((one) => `rgb(${one})`),
+    range.map(end),
   );
 }
 

@@ -1,5 +1,6 @@
 // Parts of the panel of ProbeMap: the list of classes, the score card, and what can be saved.
-import {make, number} from './dom.js';
+import {make, number, area} from './dom.js';
+import {undoButtons} from './controller.js';
 
 const [RIGHT, WRONG] = ['#0072b2', '#d55e00'];
 
@@ -151,9 +152,6 @@ export function classList(probe) {
   );
 }
 
-export const area = (hectares) =>
-  hectares >= 1000 ? `${(hectares / 100).toFixed(0)} km²` : `${hectares.toFixed(hectares < 10 ? 1 : 0)} ha`;
-
 export function scoreCard(probe) {
   const card = probe.model.get('card');
   if (!card.rows?.length) return null;
@@ -226,7 +224,7 @@ function confusion({names, colours, counts}) {
   );
 }
 
-const SAVES = [
+export const SAVES = [
   ['geojson', 'labels, GeoJSON'],
   ['geoparquet', 'labels, GeoParquet'],
   ['cog', 'prediction, GeoTIFF'],
@@ -234,57 +232,13 @@ const SAVES = [
   ['probe', 'probe, JSON'],
 ];
 
-export function actions(probe, saves = SAVES) {
-  const say = (type, more) => () => probe.say(type, more),
-    code = probe.model.get('code');
-  return make(
-    'div',
-    {class: 'aenb-actions'},
-    make(
-      'div',
-      {class: 'aenb-row'},
-      make('button', {'data-focus': 'undo', title: 'Undo (u)', onclick: say('undo')}, '↶ undo'),
-      make('button', {'data-focus': 'redo', title: 'Redo (r)', onclick: say('redo')}, '↷ redo'),
-      probe.model.get('trains')
-        ? make(
-            'button',
-            {'data-focus': 'train', onclick: say('train'), title: probe.model.get('trains')},
-            'train',
-          )
-        : null,
-      make(
-        'select',
-        {
-          'aria-label': 'Save',
-          'data-focus': 'save',
-          class: 'aenb-save',
-          onchange: (event) => {
-            if (event.target.value) probe.say('save', {what: event.target.value});
-            event.target.value = '';
-          },
-        },
-        make('option', {value: ''}, 'save…'),
-        ...saves.map(([value, words]) => make('option', {value}, words)),
-      ),
-      make(
-        'button',
-        {'data-focus': 'code', onclick: code ? () => probe.set('code', '') : say('code')},
-        code ? 'hide code' : 'as code',
-      ),
-    ),
-    code
-      ? make(
-          'textarea',
-          {
-            readonly: true,
-            rows: 8,
-            class: 'aenb-code',
-            'aria-label': 'Code that repeats this',
-            style: {width: '100%'},
-            onfocus: (event) => event.target.select(),
-          },
-          code,
-        )
+/** Undo, redo, and where the probe is one of those that take long, the button that trains it. */
+export function probeButtons(probe) {
+  const trains = probe.model.get('trains');
+  return [
+    undoButtons(probe),
+    trains
+      ? make('button', {'data-focus': 'train', onclick: () => probe.say('train'), title: trains}, 'train')
       : null,
-  );
+  ];
 }

@@ -1,6 +1,5 @@
 // The threshold of SearchMap: colours, counts and the histogram, answered in the browser without asking.
-import {make, draw} from './dom.js';
-import {area} from './probe_parts.js';
+import {make, draw, area} from './dom.js';
 
 export const LEVELS = 254; // of scores in a byte
 export const [LIKE, UNLIKE] = ['like this', 'unlike this'];

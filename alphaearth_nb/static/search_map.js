@@ -1,14 +1,11 @@
 // SearchMap: examples by click and key, a threshold that is answered here, places to visit and to tick.
-import {make, fill, listen, keyList} from './dom.js';
-import {MapLayers, paletteOf} from './map_layers.js';
-import {actions} from './probe_parts.js';
+import {make, fill} from './dom.js';
+import {paletteOf} from './map_layers.js';
+import {widgetOf, actions, undoButtons} from './controller.js';
+import {PointController} from './points.js';
 import {LEVELS, LIKE, UNLIKE, SIGNS, CutPart, coloursOf} from './search_cut.js';
 import {PICTURES, SAVED, topPart, wordsPart, kindsPart, placesPart, legendOf} from './search_parts.js';
 
-const DOUBLE_MS = 350,
-  DOUBLE_PX = 6, // two clicks this close together are a double click, which zooms
-  REACH_PX = 12,
-  WAIT_MS = 4000; // until a ring that nobody answers for is taken away
 const KEYS = [
   ['p', 'clicks say: like this'],
   ['n', 'clicks say: unlike this'],
@@ -24,36 +21,23 @@ const KEYS = [
   ['Shift+click', 'remove an example'],
   ['?', 'this list'],
 ];
-const controllers = new Map();
 
-class SearchWidget {
+class SearchWidget extends PointController {
   constructor(model) {
-    this.model = model;
-    [this.panels, this.parts] = [[], []];
-    [this.serial, this.moves, this.level] = [0, 0, 0];
-    this.layers = new MapLayers(model);
+    super(model, {label: 'Search', look: 'aenb-search', keys: KEYS});
+    [this.moves, this.level] = [0, 0];
     this.layers.palette = (id, version) => this.palette(id, version);
-    this.layers.onMap.push((map) => this.meet(map));
-    this.layers.onPainted = (version) => this.painted(version);
     model.on('change:facts', () => this.take());
     model.on('change:marks', () => this.settled());
     model.on('change:marks change:facts change:shown change:kinds', () => this.dress());
     const fresh = ['shown', 'says', 'counts', 'texts', 'places', 'facts', 'kinds', 'split', 'code', 'reads'];
     model.on(fresh.map((one) => `change:${one}`).join(' '), () => this.soon());
-    model.on('msg:custom', (message) => {
-      if (message.type === 'fly') this.fly(message);
-      if (message.type === 'refused') this.settle(message.serial);
-    });
     this.take();
   }
 
-  set(name, value) {
-    this.model.set(name, value);
-    this.model.save_changes();
-  }
-
-  say(type, more = {}) {
-    this.model.send({type, ...more});
+  hear(message) {
+    if (message.type === 'refused') this.settle(message.serial);
+    else super.hear(message);
   }
 
   // ---- the threshold
@@ -97,58 +81,20 @@ class SearchWidget {
   // ---- the map
 
   meet(map) {
-    const box = map.getContainer();
-    listen(box, (key) => this.key(key));
-    const part = {
-      map,
+    this.join(map, {
       legend: make('div', {class: 'aenb-legend aenb-search-legend', hidden: true}),
       signs: make('div', {class: 'aenb-signs', 'aria-hidden': 'true'}),
-      cross: make('div', {class: 'aenb-cross', 'aria-hidden': 'true'}),
-      pending: new Map(),
-    };
-    box.append(part.legend, part.signs, part.cross);
-    this.parts = [...this.parts.filter((one) => one.map.getContainer().isConnected), part];
-    map.on('click', (event) => this.click(part, event));
-    map.on('draw:drawstart pm:drawstart', () => (part.drawing = true)); // its clicks are corners
-    map.on('draw:drawstop pm:drawend', () => setTimeout(() => (part.drawing = false), DOUBLE_MS));
-    map.on('dblclick', () => this.retract());
-    map.on('move zoom zoomend viewreset', () => this.place(part));
+    });
     this.dress();
   }
 
-  click(part, {latlng, originalEvent}) {
-    if (part.drawing) return;
-    const now = performance.now(),
-      point = part.map.latLngToContainerPoint(latlng),
-      last = this.last;
-    if (originalEvent?.shiftKey) {
-      const reach = Math.abs(part.map.containerPointToLatLng(point.add([REACH_PX, 0])).lng - latlng.lng);
-      this.say('remove', {lon: latlng.lng, lat: latlng.lat, reach});
-      return;
-    }
-    if (last && now - last.time < DOUBLE_MS && point.distanceTo(last.point) < DOUBLE_PX) return;
-    this.last = {time: now, point, serial: this.mark(part, latlng)};
-  }
-
-  /** A ring appears at once; Python answers with the picture, and then with a ring that stays. */
   mark(part, latlng) {
     const serial = ++this.serial,
       kind = this.model.get('says');
     this.say('mark', {lon: latlng.lng, lat: latlng.lat, serial, kind});
-    this.asked = {time: performance.now(), version: this.version || 0};
     const ring = make('div', {class: 'aenb-ring', 'data-kind': kind}, SIGNS[kind]);
-    part.map.getContainer().append(ring);
-    part.pending.set(serial, {element: ring, at: [latlng.lat, latlng.lng]});
-    this.place(part);
-    setTimeout(() => this.settle(serial), WAIT_MS);
+    this.pend(part, serial, latlng, ring, this.version || 0);
     return serial;
-  }
-
-  settle(serial) {
-    for (const {pending} of this.parts) {
-      pending.get(serial)?.element.remove();
-      pending.delete(serial);
-    }
   }
 
   /** Rings that Python has drawn take the place of those that stand there for them. */
@@ -160,33 +106,8 @@ class SearchWidget {
           this.settle(serial);
   }
 
-  /** The first of two quick clicks set an example; it is taken back, for together they are a double click. */
-  retract() {
-    if (!this.last || this.last.serial === this.retracted) return;
-    this.retracted = this.last.serial;
-    this.settle(this.last.serial);
-    this.say('retract', {serial: this.last.serial});
-  }
-
-  /** How long it took from a click to the new picture, for whoever measures it. */
-  painted(version) {
-    if (!this.asked || version <= this.asked.version) return;
-    const {time} = this.asked;
-    this.asked = null;
-    requestAnimationFrame(() =>
-      setTimeout(() => {
-        this.taken = [...(this.taken || []), performance.now() - time];
-        for (const {element} of this.panels)
-          element.dataset.takenMs = this.taken.map((one) => one.toFixed(1)).join(' ');
-      }, 0),
-    );
-  }
-
-  place(part) {
-    for (const {element, at} of [...part.pending.values(), ...(part.shown || [])]) {
-      const {x, y} = part.map.latLngToContainerPoint(at);
-      Object.assign(element.style, {left: `${x}px`, top: `${y}px`});
-    }
+  standing({shown}) {
+    return shown || [];
   }
 
   dress() {
@@ -223,67 +144,34 @@ class SearchWidget {
     this.soon();
   }
 
-  fly({lon, lat}) {
-    for (const {map} of this.parts)
-      map.setView([lat, lon], Math.max(map.getZoom(), this.model.get('near')), {animate: false});
-  }
-
   key(key) {
     const get = (name) => this.model.get(name),
       places = get('places');
     if (key === 'p' || key === 'n') this.set('says', key === 'p' ? LIKE : UNLIKE);
-    else if (key === 'Enter' && this.parts.length)
-      this.mark(this.parts.at(-1), this.parts.at(-1).map.getCenter());
+    else if (key === 'Enter') this.markMiddle();
     else if (key === 'u' || key === 'r') this.say(key === 'u' ? 'undo' : 'redo');
     else if (key === 'g' && places.length) this.visit(this.next(places));
     else if ((key === 'y' || key === 'x') && this.at) this.tick(this.at, key === 'y' ? LIKE : UNLIKE);
     else if ('[]'.includes(key) && get('facts').counts) this.cut(this.level + (key === ']' ? 2 : -2));
     else if (key === 'v') this.set('shown', PICTURES[(PICTURES.indexOf(get('shown')) + 1) % 3]);
-    else if (key === 'h') this.set('opacity', get('opacity') > 0 ? 0 : 1);
-    else if (key === '?') {
-      this.help = !this.help;
-      this.refresh();
-    } else return false;
+    else return super.key(key);
     return true;
   }
 
   // ---- the panel
 
-  show(el) {
+  furnish(element) {
     const cut = new CutPart(this),
       [above, below] = [make('div', {}), make('div', {class: 'aenb-below'})];
-    const about = {class: 'aenb aenb-panel aenb-search', 'aria-label': 'Search'},
-      element = make('div', about, above, cut.element, below);
-    listen(element, (key) => key !== 'Enter' && this.key(key)); // Enter presses the button that has the focus
-    this.panels = [...this.panels.filter((one) => one.element.isConnected), {element, above, cut, below}];
-    el.append(element);
-    el.style.height = '100%';
-    this.refresh();
+    element.append(above, cut.element, below);
+    return {above, cut, below};
   }
 
-  /** Make the panel anew once for all that changes in one go. */
-  soon() {
-    this.waiting ??= requestAnimationFrame(() => this.refresh());
-  }
-
-  refresh() {
-    cancelAnimationFrame(this.waiting);
-    this.waiting = null;
-    for (const {above, cut, below} of this.panels) {
-      fill(above, topPart(this), this.help ? keyList(KEYS) : null, wordsPart(this));
-      cut.update();
-      fill(below, kindsPart(this), placesPart(this), actions(this, SAVED));
-    }
+  renew({above, cut, below}) {
+    fill(above, topPart(this), this.helpPart(), wordsPart(this));
+    cut.update();
+    fill(below, kindsPart(this), placesPart(this), actions(this, SAVED, undoButtons(this)));
   }
 }
 
-export default {
-  initialize({model}) {
-    const controller = new SearchWidget(model);
-    controllers.set(model.get('key'), controller);
-    return () => controller.layers.close();
-  },
-  render({model, el}) {
-    controllers.get(model.get('key')).show(el);
-  },
-};
+export default widgetOf(SearchWidget);

@@ -1,6 +1,5 @@
 // Parts of the panel of SearchMap: what a click says, words, kinds, places, the legend, what can be saved.
-import {make, keysButton, opacitySlider} from './dom.js';
-import {area} from './probe_parts.js';
+import {make, keysButton, opacitySlider, area} from './dom.js';
 import {LEVELS, LIKE, UNLIKE, SIGNS, coloursOf} from './search_cut.js';
 
 export const PICTURES = ['similarity', 'kinds', 'embedding'];
