@@ -230,3 +230,16 @@ def words(lab, output, theme: str) -> None:
     lab.until('m.texts == []')
     assert not ours(lab)
     lab.assert_offline()
+
+
+def test_on_a_map_of_leafmap(lab):
+    "A click on leafmap's own map is an example, and what is found lies among its layers until it is closed."
+    start(lab, 'search_leafmap', "m = SearchMap(a, LabelSet(), host='leafmap')\nm")
+    click(lab, 0.25, 0.75, 1)
+    lab.wait(SCORED)
+    lab.until("m.wait() and type(m.map).__module__.startswith('leafmap')")
+    assert (hits_on_screen(lab) == hits_in_python(lab)).all()
+    lab.screenshot('search_leafmap', lab.page.locator('.jp-OutputArea').last)
+    lab.run('m.close()')
+    lab.wait("!document.querySelector('canvas.aenb-tile')")
+    assert not ours(lab)
