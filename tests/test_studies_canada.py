@@ -131,6 +131,20 @@ def test_differences_have_the_right_sign(study):
     assert study.FIELD not in rows[study.FIELD]['minus']
 
 
+def test_few_labels_beside_all(study):
+    "An encoder that has seen labels is set against what others reach with all of them."
+    from canada_page import fair
+    rng = np.random.default_rng(2)
+    truth, cells = rng.integers(1, 4, 600), rng.integers(0, 20, 600)
+    def told(few, all_): return {t: {'knn1': (rng.random(600) < (all_ if t == 'max' else few)).astype(float)}
+                                 for t in study.TRIALS}
+    sets = {'worse': told(.1, .2), 'best': told(.1, .9), study.CROPS: told(.5, .99)}
+    rows = study.compare(sets, truth, cells)
+    said = {row['name']: row.get('ten_minus_all') for row in rows}
+    assert said[study.CROPS] is None and said['worse']['low'] > .2 and -.5 < said['best']['value'] < -.3
+    assert '*best*' in fair({'rows': rows}) and '−' in fair({'rows': rows})
+
+
 def test_a_miss_is_called_a_miss(study):
     from canada_page import verdict
     def row(name, low): return {'name': name, 'score': {'10': {'value': .5}},

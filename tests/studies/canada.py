@@ -195,6 +195,9 @@ def compare(told:dict[str, dict], truth:np.ndarray, cells:np.ndarray) -> list[di
             for field in {FIELD, CROPS, ZERO} & set(of) - {name}:
                 gap = of[field][trial] - of[name][trial]
                 row['minus'].setdefault(field, {})[trial] = vars(block_bootstrap(truth, gap, cells, by_class))
+        if CROPS in of and name not in (CROPS, FIELD, ZERO):
+            gap = of[CROPS]['10'] - of[name]['max']
+            row['ten_minus_all'] = vars(block_bootstrap(truth, gap, cells, by_class))
         rows.append(row)
     return rows
 
