@@ -43,7 +43,7 @@ def _drawn(a:xr.DataArray, b:xr.DataArray, reach:int, sample:int, seed:int) -> t
                                  'Compare a larger region.'))
     return rows, columns, block, _halves(block, rng)
 
-# %% ../nbs/431_shifts.ipynb #818bbf95
+# %% ../nbs/431_shifts.ipynb #e2f6b9f9
 def _aligned_cosines(a:np.ndarray, b:np.ndarray, half:np.ndarray) -> np.ndarray:
     "Cosine (n,) of each pair after the rotation that the other half gives."
     found = np.empty(len(a))
@@ -57,11 +57,12 @@ def _surface(a:xr.DataArray, b:xr.DataArray, drawn:tuple, reach:int) -> np.ndarr
     "Sum of cosines (side, side, blocks) at each shift, from the north-west on."
     rows, columns, block, half = drawn
     one, side = np.float64(vectors_at(a, rows, columns)), 2*reach + 1
+    shifts = np.indices((side, side)).reshape(2, -1, 1) - reach
+    south, east = (at.ravel() for at in (rows + shifts[0], columns + shifts[1]))
+    others = vectors_at(b, south, east).reshape(side, side, len(rows), -1)     # a stored field is read once
     sums = np.empty((side, side, int(block.max()) + 1))
-    for i in range(side):
-        for j in range(side):
-            other = np.float64(vectors_at(b, rows + i - reach, columns + j - reach))
-            sums[i, j] = np.bincount(block, _aligned_cosines(one, other, half), sums.shape[2])
+    for i, j in np.ndindex(side, side):
+        sums[i, j] = np.bincount(block, _aligned_cosines(one, np.float64(others[i, j]), half), sums.shape[2])
     return sums
 
 # %% ../nbs/431_shifts.ipynb #4c55efe4

@@ -3,6 +3,7 @@
 The site itself is built, strictly and with that check, by `make docs`, which .ci/run calls.
 """
 import json
+import re
 
 import build_site
 import pytest
@@ -20,6 +21,15 @@ def test_every_notebook_is_in_the_navigation():
     wanted = [page.title.replace('.ipynb', '.md') for page in build_site.all_pages()]
     assert sorted(found) == sorted([*wanted, *build_site.BESIDE.values()])
     assert {page.number//100 for page in library_pages()} <= set(build_site.LAYERS)
+
+
+def test_links_between_pages_lead_somewhere():
+    "A page that was renamed is missed here, before the site is built."
+    lost = [f'{path.name}: {link}' for path in sorted(NBS.rglob('*.ipynb'))
+            for cell in json.loads(path.read_text(encoding='utf-8'))['cells'] if cell['cell_type'] == 'markdown'
+            for link in re.findall(r'\]\(([\w./-]+\.ipynb)', ''.join(cell['source']))
+            if not (path.parent/link).is_file()]
+    assert not lost, lost
 
 
 def test_nothing_is_asked_of_others():
