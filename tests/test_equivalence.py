@@ -59,8 +59,8 @@ def learned(model:AlphaEarth, batches:Rows) -> tuple[torch.Tensor, dict[str, tor
 
 
 def assert_same(first:tuple, second:tuple, rounding:float=ROUNDING) -> None:
-    """Embeddings and gradients agree; a gradient is held against the largest of its layer: that of the bias of
-    a key is zero, because a softmax forgets what all keys share, and what is computed for it is rounding."""
+    """Embeddings and gradients agree; a gradient is held against the largest of its layer. That of the bias
+    of a key is zero, because a softmax forgets what all keys share: what is computed for it is rounding."""
     torch.testing.assert_close(first[0], second[0], atol=rounding, rtol=0)
     assert first[1].keys() == second[1].keys()
     most_of = {}

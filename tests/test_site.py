@@ -26,7 +26,8 @@ def test_every_notebook_is_in_the_navigation():
 def test_links_between_pages_lead_somewhere():
     "A page that was renamed is missed here, before the site is built."
     lost = [f'{path.name}: {link}' for path in sorted(NBS.rglob('*.ipynb'))
-            for cell in json.loads(path.read_text(encoding='utf-8'))['cells'] if cell['cell_type'] == 'markdown'
+            for cell in json.loads(path.read_text(encoding='utf-8'))['cells']
+            if cell['cell_type'] == 'markdown'
             for link in re.findall(r'\]\(([\w./-]+\.ipynb)', ''.join(cell['source']))
             if not (path.parent/link).is_file()]
     assert not lost, lost

@@ -18,7 +18,7 @@ from alphaearth_nb.field_stores import FieldWriter, read_zarr
 from alphaearth_nb.grids import utm_grid, window
 
 SIDE, TILE = 4096, 512
-RUNS = 3
+RUNS = 5
 WORK = ('compare', 'shifts', 'distance ranks', 'change')
 
 
