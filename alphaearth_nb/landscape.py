@@ -18,7 +18,7 @@ from .periods import YEAR_DAYS
 
 # %% ../nbs/080_landscape.ipynb #a4002266
 PURPOSES = ('land', 'labels', 'weather', 'season', 'orbit', 'frame', 'change', 'relief', 'climate',
-            'caption')  # append only
+            'caption', 'region', 'region year', 'drawn place')  # append only
 
 def stream(
     seed:int,        # Names the place
