@@ -6,7 +6,7 @@
 __all__ = ['SAME_OVERPASS_DAYS', 'CLEAR_ENOUGH', 'DROP_SOURCE', 'DROP_FRAMES', 'Targets', 'Batch', 'draw_inputs', 'draw_targets',
            'drop', 'Row', 'draw_row', 'drop_some', 'draw_rows', 'frames_of', 'targets_of', 'draw_batch', 'to_device']
 
-# %% ../nbs/310_batches.ipynb #7a8ad4a6
+# %% ../nbs/310_batches.ipynb #35f73914
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -18,13 +18,14 @@ from torch import Tensor
 from .distillation import WantedBatch, stack_wanted
 from .encoder import SourceBatch
 from .gaps import GAP_SOURCES, blank, row_generator
+from .place_classes import CLASS_PART, ClassBatch, draw_classes, stack_classes
 from .place_texts import TEXT_PART, TextBatch, draw_texts, stack_texts
 from .settings import ModelConfig, TrainingConfig
 from .sources import source
 from .standardized import Place, Standardized
 from .windows import draw_period, draw_windows
 
-# %% ../nbs/310_batches.ipynb #41a85472
+# %% ../nbs/310_batches.ipynb #2c15c21c
 @dataclass(frozen=True, kw_only=True)
 class Targets:
     "Frames of one source to be reconstructed, and the valid period each is decoded from."
@@ -47,6 +48,7 @@ class Batch:
     rows:tuple[int, ...]                # (b,) numbers of the rows in the batch of all processes
     texts:TextBatch|None=None           # what is said about some pixels; None where no place has texts
     wanted:WantedBatch|None=None        # what embeddings shall come near; None where no place has a field
+    classes:ClassBatch|None=None        # labelled pixels; None where they are not learned from
 
 # %% ../nbs/310_batches.ipynb #2a68dfda
 SAME_OVERPASS_DAYS = 1/24  # frames of a source that are closer than this show the same overpass
@@ -261,7 +263,7 @@ def _student(rows:Sequence[Row], frames:dict[str, SourceBatch]) -> dict[str, Sou
     return {name: replace(part, present=_stack([row.kept.get(name) for row in rows], (), False, bool))
             for name, part in frames.items()}
 
-# %% ../nbs/310_batches.ipynb #6b25f2df
+# %% ../nbs/310_batches.ipynb #fb8e1f38
 def _frames(rows:Sequence[Row], model:ModelConfig, config:TrainingConfig, step:int, numbers:Sequence[int],
             there:set[str]) -> dict[str, SourceBatch]:
     "Collect the input frames of all sources, with a gap in those of radar."
@@ -279,12 +281,31 @@ def _texts(rows:Sequence[Row], model:ModelConfig, config:TrainingConfig, step:in
              for row, number in zip(rows, numbers)]
     return stack_texts(drawn, config.window_texts, model.text_width)
 
+def _classes(rows:Sequence[Row], config:TrainingConfig, step:int, numbers:Sequence[int]) -> ClassBatch:
+    "Draw the labelled pixels of each row by itself."
+    drawn = [draw_classes(row.place.classes, row.window, row.support, config.window_classes,
+                          row_generator(config.seed, step, number, CLASS_PART))
+             for row, number in zip(rows, numbers)]
+    return stack_classes(drawn, config.window_classes)
+
 def _wanted(rows:Sequence[Row]) -> WantedBatch:
     "Cut the windows of the rows from the fields that are learned from."
     return stack_wanted([row.place.wanted for row in rows], [row.window for row in rows],
                         [row.support for row in rows])
 
-# %% ../nbs/310_batches.ipynb #90ee4b9e
+# %% ../nbs/310_batches.ipynb #1ad64c4e
+def _given(places:Sequence[Place], rows:Sequence[Row], model:ModelConfig, config:TrainingConfig, step:int,
+           numbers:Sequence[int]) -> dict[str, TextBatch|ClassBatch|WantedBatch]:
+    "What places were given beside frames, as far as it counts; alike in all processes."
+    found, many = {}, {'texts': config.text*config.window_texts, 'wanted': config.distill,
+                       'classes': config.classes*config.window_classes}
+    there = {name for name, count in many.items() if count and any(getattr(place, name) for place in places)}
+    if 'texts' in there: found['texts'] = _texts(rows, model, config, step, numbers)
+    if 'classes' in there: found['classes'] = _classes(rows, config, step, numbers)
+    if 'wanted' in there: found['wanted'] = _wanted(rows)
+    return found
+
+# %% ../nbs/310_batches.ipynb #3b53ed23
 def draw_batch(
     places:Sequence[Place], # Standardised places
     model:ModelConfig,      # Bands of the model
@@ -303,15 +324,13 @@ def draw_batch(
     targets = {name: targets_of(rows, name, side, len(model.decoded[name]), part)
                for name, part in drawn.items()}
     with_student = config.consistency and step % config.student_every == 0
-    say = config.text*config.window_texts and any(place.texts for place in places)   # alike in all processes
-    pull = config.distill and any(place.wanted for place in places)
     period = torch.tensor([[row.period] for row in rows], dtype=torch.float64)
     return Batch(frames=frames, student=_student(rows, frames) if with_student else None, targets=targets,
                  teacher_period=period, common_period=common[mine], rows=numbers,
-                 places=tuple(row.place.name for row in rows), wanted=_wanted(rows) if pull else None,
-                 texts=_texts(rows, model, config, step, numbers) if say else None)
+                 places=tuple(row.place.name for row in rows),
+                 **_given(places, rows, model, config, step, numbers))
 
-# %% ../nbs/310_batches.ipynb #d4e2f102
+# %% ../nbs/310_batches.ipynb #f913ce60
 def to_device(
     batch:Batch,                # From `draw_batch`
     device:torch.device|str,    # Where to
@@ -324,4 +343,4 @@ def to_device(
     return replace(batch, frames=move_all(batch.frames), student=batch.student and move_all(batch.student),
                    targets=move_all(batch.targets), teacher_period=batch.teacher_period.to(device),
                    common_period=batch.common_period.to(device), texts=move(batch.texts),
-                   wanted=move(batch.wanted))
+                   wanted=move(batch.wanted), classes=move(batch.classes))

@@ -87,7 +87,7 @@ def consistency(
     teacher, student = (vectors.float().masked_fill(~valid[..., None], 0) for vectors in (teacher, student))
     return pixel_consistency(teacher, student).sum()/valid.sum().clamp(min=1)
 
-# %% ../nbs/300_losses.ipynb #e7014e71
+# %% ../nbs/300_losses.ipynb #c1f52380
 @dataclass(frozen=True, kw_only=True)
 class Loss:
     "The terms of one training step; tensors that still carry their gradient."
@@ -97,16 +97,18 @@ class Loss:
     consistency:Tensor|None=None     # None in a step without a student
     text:Tensor|None=None            # None where no texts were given
     distill:Tensor|None=None         # None where no field was given to learn from
+    classes:Tensor|None=None         # None where labels are not learned from
 
     def terms(self) -> dict[str, Tensor]: # Scalars by name; sources as 'reconstruction/sentinel2'
         "Name every term, without gradient, for the log."
         named = {'total': self.total, 'uniformity': self.uniformity}
-        more = {'consistency': self.consistency, 'text': self.text, 'distill': self.distill}
+        more = {'consistency': self.consistency, 'text': self.text, 'distill': self.distill,
+                'classes': self.classes}
         named |= {name: term for name, term in more.items() if term is not None}
         named |= {f'reconstruction/{name}': error for name, error in self.reconstruction.items()}
         return {name: term.detach() for name, term in named.items()}
 
-# %% ../nbs/300_losses.ipynb #2388886c
+# %% ../nbs/300_losses.ipynb #f7b0db0c
 def total_loss(
     reconstruction:Mapping[str, Tensor], # Error of each source that has a target in this step
     uniformity:Tensor,                   # From `uniformity`
@@ -114,17 +116,18 @@ def total_loss(
     config:TrainingConfig,               # Weights a to d and how often the student runs
     text:Tensor|None=None,               # From `contrast.clip_loss`; None without texts
     distill:Tensor|None=None,            # From `distillation`; None without a field to learn from
+    classes:Tensor|None=None,            # From `contrast.class_loss`; None without labels to learn from
 ) -> Loss:
     "Weigh the terms and add them up (paper, Eq. 3)."
     if not reconstruction:
         raise ConfigError(problem('reconstruction', dict(reconstruction), 'the error of at least one source'))
     weighted = [source(name).weight*error for name, error in reconstruction.items()]
     total = config.reconstruction*sum(weighted)/len(weighted) + config.uniformity*uniformity
-    weights = (config.consistency*config.student_every, config.text, config.distill)
-    for weight, term in zip(weights, (consistency, text, distill)):
+    weights = (config.consistency*config.student_every, config.text, config.distill, config.classes)
+    for weight, term in zip(weights, (consistency, text, distill, classes)):
         if term is not None: total = total + weight*term
     return Loss(total=total, reconstruction=dict(reconstruction), uniformity=uniformity,
-                consistency=consistency, text=text, distill=distill)
+                consistency=consistency, text=text, distill=distill, classes=classes)
 
 # %% ../nbs/300_losses.ipynb #6b017348
 @torch.no_grad()

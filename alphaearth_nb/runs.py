@@ -50,7 +50,7 @@ class Log:
         if self.path: _append(self.path, json.dumps(self.lines[-1]))
         return self.lines[-1]
 
-# %% ../nbs/328_runs.ipynb #ba1e6c73
+# %% ../nbs/328_runs.ipynb #282ad044
 def _append(path:Path, line:str) -> None:
     "Add a line to a file and bring it to the disk."
     try:
@@ -67,7 +67,7 @@ def in_short(
     steps:int, # Of the run
 ) -> str:      # One line
     "Write a line of the log for people."
-    shown = {'uniformity': 'uniformity', 'consistency': 'consistency', 'text': 'text', 'distill': 'distill',
+    shown = {name: name for name in ('uniformity', 'consistency', 'text', 'distill', 'classes')} | {
              'effective_rank': 'rank', 'mean_abs_cosine': "|u·u'|", 'spread_median': 'spread'}
     numbers = [f'{title} {line[name]:.3g}' for name, title in shown.items() if name in line]
     errors = [f'{name.removeprefix("reconstruction/")} {error:.3f}' for name, error in line.items()

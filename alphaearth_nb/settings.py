@@ -122,7 +122,7 @@ def with_targets(
     if not isinstance(targets, Mapping): targets = {name: source(name).paper_bands for name in targets}
     return dataclasses.replace(config, targets={name: tuple(bands) for name, bands in targets.items()})
 
-# %% ../nbs/050_settings.ipynb #fa0974ee
+# %% ../nbs/050_settings.ipynb #bf59d12b
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     "How a model is trained. Defaults are for minutes on a laptop; the paper's values stand in the comments."
@@ -151,6 +151,8 @@ class TrainingConfig:
     consistency:float = .02          # weight c (paper)
     text:float = .001                # weight d (paper)
     window_texts:int = 4             # texts a window, of those that lie in it (paper: 1)
+    classes:float = 0.               # weight of labelled pixels; 0: labels are not read (paper)
+    window_classes:int = 4           # labelled pixels a window, of those that lie in it
     distill:float = 1.0              # weight of a field that is learned from (not in the paper)
     student_every:int = 4            # a student pass each so many steps, weighted up to match (paper: 1)
     teacher_dropout:bool = False     # does the teacher lose frames as the student does (paper v2.1: yes)?
@@ -163,11 +165,11 @@ class TrainingConfig:
 
     def __post_init__(self): _check_training(self)
 
-# %% ../nbs/050_settings.ipynb #1e9b74f7
+# %% ../nbs/050_settings.ipynb #750e7584
 def _check_training(config:TrainingConfig) -> None:
     "Refuse what cannot be trained with."
     side, patch = config.window_px, config.patch_px
-    least = {'steps': 0, 'seed': 0, 'log_every': 1, 'window_texts': 0}
+    least = {'steps': 0, 'seed': 0, 'log_every': 1, 'window_texts': 0, 'window_classes': 0}
     wrong = [(name, getattr(config, name), f'at least {number}', '') for name, number in least.items()
              if getattr(config, name) < number]
     if side < 16 or side % 16: wrong.append(('window_px', side, 'a multiple of 16', 'Try window_px=32.'))

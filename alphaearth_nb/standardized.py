@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Standardized', 'standardize_source', 'Place', 'standardize_place', 'prepare']
 
-# %% ../nbs/307_standardized.ipynb #aa3f21b0
+# %% ../nbs/307_standardized.ipynb #eba8e163
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from .core import FrameError, problem
 from .distillation import Wanted
 from .frames import FrameSequence
 from .periods import to_days
+from .place_classes import PlaceClasses
 from .place_texts import PlaceTexts
 from .settings import ModelConfig
 from .sources import source, standardize, to_classes
@@ -57,7 +58,7 @@ def standardize_source(
                         times=part.times, bands_present=known.any((2, 3)),
                         angles_deg=angles.reshape(len(keys), len(part)).T, steady=row.steady)
 
-# %% ../nbs/307_standardized.ipynb #e3ca940b
+# %% ../nbs/307_standardized.ipynb #8b15197f
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Place:
     "A frame sequence, standardised for one model."
@@ -68,6 +69,7 @@ class Place:
     days:tuple[float, float]        # first and last day with a frame
     texts:PlaceTexts|None=None      # what is said about its pixels
     wanted:Wanted|None=None         # field that its embeddings shall come near
+    classes:PlaceClasses|None=None  # labelled pixels that may be learned from
 
 # %% ../nbs/307_standardized.ipynb #81a06547
 def standardize_place(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FIRST_LOOK', 'step_loss', 'whiten']
 
-# %% ../nbs/325_steps.ipynb #f450314f
+# %% ../nbs/325_steps.ipynb #ee71217c
 from collections.abc import Sequence
 from dataclasses import fields
 
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .batches import Batch, draw_batch, to_device
-from .contrast import clip_loss
+from .batches import Batch, to_device
+from .contrast import class_loss, clip_loss
 from .distillation import distance
 from .encoder import SourceBatch
 from .losses import Loss, consistency, total_loss, uniformity
@@ -23,13 +23,14 @@ from alphaearth_nb.patches import (
     cells_of_patches, cells_of_pixels, cut_patches, draw_patches, lay_out, part_cells, pick_cells,
     single_pixels, step_generator,
 )
+from .place_streams import ReadyStream, batch_of
 from .ranks import Ranks, mean_of_all, rows_of_all
 from .settings import TrainingConfig
 from .standardized import Place
 from .tolerances import shift_radius, source_error
 from .vmf import sample_tangent
 
-# %% ../nbs/325_steps.ipynb #f3910817
+# %% ../nbs/325_steps.ipynb #2b2c31c4
 def _pick(batch:Batch, config:TrainingConfig, step:int, patch:int, share:float) -> tuple[Tensor, Tensor]:
     "Draw the part of the pixels that a step looks at: (b, k) patches of each row, and their cells."
     side, device = config.window_px, batch.common_period.device
@@ -49,12 +50,18 @@ def _both(model:AlphaEarth, batch:Batch, cells:Tensor) -> tuple[Encoded, Encoded
         return encoded._replace(memory=encoded.memory._replace(**kept))
     return part(slice(rows)), part(slice(rows, None))
 
-def _encode(model:AlphaEarth, batch:Batch, cells:Tensor) -> tuple[Encoded, Encoded|None, Encoded|None]:
-    "Encode a batch: what teacher, student and the pixels with texts are summarised from."
-    if batch.texts is None: return *_both(model, batch, cells), None
-    more = cells_of_pixels(batch.texts.pixels, next(iter(batch.frames.values())).values.shape[-1])
-    teacher, student = _both(model, batch, torch.cat([cells, more], 1))
-    teacher, told = part_cells(teacher, cells.shape[1])
+# %% ../nbs/325_steps.ipynb #ee16b0e6
+def _encode(model:AlphaEarth, batch:Batch, cells:Tensor) -> tuple[Encoded, Encoded|None, list[Encoded|None]]:
+    "Encode a batch: what teacher, student, and the pixels with texts and with classes are summarised from."
+    side, told = next(iter(batch.frames.values())).values.shape[-1], [None, None]
+    more = [part and cells_of_pixels(part.pixels, side) for part in (batch.texts, batch.classes)]
+    drawn = [cells, *(part for part in more if part is not None)]
+    teacher, student = _both(model, batch, torch.cat(drawn, 1))
+    if len(drawn) == 1: return teacher, student, told
+    teacher, rest = part_cells(teacher, cells.shape[1])
+    for i, part in enumerate(more):
+        if part is None: continue
+        told[i], rest = part_cells(rest, part.shape[1]) if part is not drawn[-1] else (rest, None)
     return teacher, student and part_cells(student, cells.shape[1])[0], told
 
 # %% ../nbs/325_steps.ipynb #ed9addf1
@@ -88,7 +95,7 @@ def _errors(model:AlphaEarth, batch:Batch, vectors:Tensor, patches:Tensor, confi
         at += count
     return errors
 
-# %% ../nbs/325_steps.ipynb #d32414ca
+# %% ../nbs/325_steps.ipynb #068c33a2
 def _contrast(model:AlphaEarth, batch:Batch, told:Encoded|None, ranks:Ranks) -> Tensor|None:
     "Compare the embeddings of single pixels with the texts about them, over all processes."
     if told is None: return None
@@ -101,6 +108,17 @@ def _contrast(model:AlphaEarth, batch:Batch, told:Encoded|None, ranks:Ranks) -> 
                                  for part in (places, said, valid, same))
     with torch.autocast(places.device.type, enabled=False):    # cosines times a scale of up to 100
         return clip_loss(places, said, model.text.scale, valid, same.long())
+
+# %% ../nbs/325_steps.ipynb #f3092f47
+def _same_classes(model:AlphaEarth, batch:Batch, told:Encoded|None, ranks:Ranks) -> Tensor|None:
+    "Compare the embeddings of labelled pixels with each other, over all processes."
+    if told is None: return None
+    classes = batch.classes
+    vectors = single_pixels(model.summarize(told, classes.periods), classes.pixels)      # (b, t, 64)
+    valid = classes.valid & told.memory.valid[:, None]
+    vectors, numbers, valid = (rows_of_all(ranks, part).flatten(0, 1)
+                               for part in (vectors, classes.numbers.double(), valid))
+    return class_loss(vectors, numbers.long(), valid)
 
 def _pull(batch:Batch, vectors:Tensor|None, patches:Tensor, valid:Tensor, patch:int, ranks:Ranks
           ) -> Tensor|None:
@@ -121,7 +139,7 @@ def _agreement(model:AlphaEarth, batch:Batch, student:Encoded|None, taught:Tenso
     count = both.sum()
     return mean_of_all(ranks, consistency(taught, seen, both)*count, count)
 
-# %% ../nbs/325_steps.ipynb #4c414a8a
+# %% ../nbs/325_steps.ipynb #18c3d18e
 def step_loss(
     model:AlphaEarth,      # What is trained
     batch:Batch,           # From `draw_batch`
@@ -131,7 +149,7 @@ def step_loss(
 ) -> tuple[Loss, Tensor]:  # The terms; (b, 2, 2·cells, 64) embeddings for the common period
     "Compute the loss of one step: encode once, summarise every period, decode what was held out."
     patches, cells = _pick(batch, config, step, config.patch_px, config.pixel_share)
-    encoded, student, told = _encode(model, batch, cells)
+    encoded, student, (told, classed) = _encode(model, batch, cells)
     more = [batch.teacher_period, batch.common_period] + ([batch.wanted.periods] if batch.wanted else [])
     periods = torch.cat([target.periods for target in batch.targets.values()] + more, 1)
     vectors = model.summarize(encoded, periods)                                   # (b, …, 2, 2·cells, 64)
@@ -143,22 +161,22 @@ def step_loss(
     pixels = valid[:, None, None].expand(-1, *vectors.shape[2:4])
     spread = uniformity(rows_of_all(ranks, vectors[:, -1]), valid=rows_of_all(ranks, pixels))
     pull = _pull(batch, pulled, patches, valid, config.patch_px, ranks)
-    return (total_loss(means, spread, agreement, config, _contrast(model, batch, told, ranks), pull),
-            vectors[:, -1])
+    said, same = _contrast(model, batch, told, ranks), _same_classes(model, batch, classed, ranks)
+    return total_loss(means, spread, agreement, config, said, pull, same), vectors[:, -1]
 
-# %% ../nbs/325_steps.ipynb #186304fd
+# %% ../nbs/325_steps.ipynb #fe5f4744
 @torch.no_grad()
 def whiten(
-    model:AlphaEarth,       # Changed in place
-    places:Sequence[Place], # Standardised places
-    config:TrainingConfig,  # How batches are drawn
-    batches:int=6,          # Batches to look at
-    floor:float=1e-4,       # Share of the largest variance under which directions are not blown up
+    model:AlphaEarth,                   # Changed in place
+    places:Sequence[Place]|ReadyStream, # Standardised places
+    config:TrainingConfig,              # How batches are drawn
+    batches:int=6,                      # Batches to look at
+    floor:float=1e-4,                   # Share of the largest variance; under it nothing is blown up
 ) -> None:
     "Fold a whitening into the last layer, so that an untrained model uses the whole sphere."
     seen, layer = [], model.direction
     for step in range(FIRST_LOOK, FIRST_LOOK + batches):
-        batch = to_device(draw_batch(places, model.config, config, step), layer.weight.device)
+        batch = to_device(batch_of(places, model.config, config, step), layer.weight.device)
         cells = _pick(batch, config, step, 2, .25)[1]               # single cells: no two alike
         encoded = pick_cells(model.encode(batch.frames), cells)
         periods = torch.cat([target.periods for target in batch.targets.values()], 1)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BEFORE', 'learning_rate', 'autocast', 'choose_precision', 'train']
 
-# %% ../nbs/330_training.ipynb #78ca7609
+# %% ../nbs/330_training.ipynb #21880fee
 import json
 import math
 import time
@@ -19,14 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .batches import Batch, draw_batch, to_device
+from .batches import Batch, to_device
 from .checkpoints import clear_leftovers, resume, save_checkpoint
 from .core import ConfigError, TrainingError, problem, progress
 from .frames import FrameSequence
-from .given import fingerprints, with_field, with_texts
+from .given import fingerprints, with_classes, with_field, with_texts
 from .losses import Loss, collapse_monitors
 from .model import AlphaEarth
 from .patches import step_generator
+from .place_streams import PlaceStream, ReadyStream, batch_of
 from .ranks import Ranks, start_ranks
 from .runs import Log, Run, in_short
 from .settings import ModelConfig, TrainingConfig
@@ -115,10 +116,10 @@ def _advance(
     optimizer.zero_grad()
     return loss, vectors.detach()
 
-# %% ../nbs/330_training.ipynb #7cd3eb2c
+# %% ../nbs/330_training.ipynb #4f253c0e
 # what was done before there was such a setting
 BEFORE = {'lend': True, 'inputs_share': .5, 'gaps': False, 'text': .001, 'window_texts': 4, 'distill': 1.,
-          'recompute': False, 'text_encoder': '', 'text_width': 0}
+          'classes': 0., 'window_classes': 4, 'recompute': False, 'text_encoder': '', 'text_width': 0}
 
 def _settings(config:ModelConfig|TrainingConfig) -> str:
     "A configuration as JSON without what says that everything is as before."
@@ -126,9 +127,12 @@ def _settings(config:ModelConfig|TrainingConfig) -> str:
     return json.dumps({name: value for name, value in values.items() if BEFORE.get(name, ...) != value},
                       indent=1)
 
-# %% ../nbs/330_training.ipynb #9bab3c3f
-def _identity(model:AlphaEarth, places:Sequence[Place], config:TrainingConfig) -> dict[str, str]:
+# %% ../nbs/330_training.ipynb #830672a2
+def _identity(model:AlphaEarth, places:Sequence[Place]|ReadyStream, config:TrainingConfig) -> dict[str, str]:
     "What has to be the same for a run to go on."
+    if isinstance(places, ReadyStream):
+        seen = {name: getattr(places.stream, name) for name in ('name', 'at_once', 'steps')}
+        return {'model': _settings(model.config), 'training': _settings(config), 'places': json.dumps(seen)}
     seen = {f'place {i}': {'name': place.name, 'size': place.size, 'days': place.days,
                            'frames': {name: len(part.days) for name, part in place.sources.items()},
                            **fingerprints(place)} for i, place in enumerate(places)}
@@ -144,14 +148,14 @@ def _start(model:AlphaEarth, places:Sequence[Place], config:TrainingConfig, fold
     if found: return found[0], {**about, 'precision': found[1]['precision']}
     if config.whiten: whiten(model, places, config)
     if precision == 'auto' and config.steps:
-        first = to_device(draw_batch(places, model.config, config, 0), next(model.parameters()).device)
+        first = to_device(batch_of(places, model.config, config, 0), next(model.parameters()).device)
         precision = 'bf16' if ranks.agree(choose_precision(model, first, config) == 'bf16') else 'fp32'
     about['precision'] = 'fp32' if precision == 'auto' else precision
     if folder and not ranks.rank and 0 < config.checkpoint_every and config.steps:
         save_checkpoint(folder, 0, model, optimizer, about)
     return 0, about
 
-# %% ../nbs/330_training.ipynb #b5d68100
+# %% ../nbs/330_training.ipynb #1438f04d
 def _batches(places:Sequence[Place], model:AlphaEarth, config:TrainingConfig, start:int,
              ranks:Ranks=Ranks()) -> Iterator[Batch]:
     "Draw the batches of the coming steps, one ahead in a thread of its own."
@@ -160,7 +164,7 @@ def _batches(places:Sequence[Place], model:AlphaEarth, config:TrainingConfig, st
         draws = []
         for step in range(start, config.steps + 1):
             if step < config.steps:
-                draws.append(ahead.submit(draw_batch, places, model.config, config, step, mine))
+                draws.append(ahead.submit(batch_of, places, model.config, config, step, mine))
             if step > start: yield to_device(draws.pop(0).result(), device)
 
 def _monitor(batch:Batch, vectors:Tensor, step:int) -> dict[str, float]:
@@ -233,7 +237,7 @@ def _run(model:AlphaEarth, places:Sequence[Place], config:TrainingConfig, folder
     ranks.wait()
     return Run(model=model, config=config, precision=about['precision'], log=log.lines, folder=folder)
 
-# %% ../nbs/330_training.ipynb #6bb0b7d2
+# %% ../nbs/330_training.ipynb #606b68c1
 def train(
     model:AlphaEarth,                             # Changed in place
     places:FrameSequence|Sequence[FrameSequence], # Frames to learn from
@@ -246,8 +250,11 @@ def train(
 ) -> Run:
     "Train a model: reconstruct held-out frames, spread over the sphere, agree with a student that saw less."
     config, places = _configure(config, settings), [places] if isinstance(places, FrameSequence) else places
+    if isinstance(places, PlaceStream):
+        return _run(model, places.ready(model.config, config), config, Path(out) if out else None, quiet)
     if not len(places): raise ConfigError(problem('places', 'empty', 'at least one sequence of frames'))
     ready, grids = [prepare(frames, model.config) for frames in places], [frames.grid for frames in places]
+    if config.classes: ready = with_classes(ready, places)
     if texts is not None: ready = with_texts(ready, grids, model.config, texts)
     if distill_to is not None: ready = with_field(ready, grids, model.config, distill_to)
     return _run(model, ready, config, Path(out) if out else None, quiet)

@@ -208,11 +208,11 @@ def test_batches_are_not_replayed(place):
 
 def test_batches_do_not_stay_in_memory(model, place, monkeypatch):
     "itertools.cycle kept every batch that was ever drawn."
-    alive, draw = weakref.WeakSet(), training.draw_batch
+    alive, draw = weakref.WeakSet(), training.batch_of
     def watched(*given) -> Batch:
         alive.add(batch := draw(*given))
         return batch
-    monkeypatch.setattr(training, 'draw_batch', watched)
+    monkeypatch.setattr(training, 'batch_of', watched)
     monkeypatch.setattr(training, 'to_device', lambda batch, device: batch)
     monkeypatch.setattr(Batch, '__hash__', object.__hash__, raising=False)
     most, number = 0, 0

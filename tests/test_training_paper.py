@@ -48,8 +48,8 @@ SAID = {  # settings that the paper gives, and the words of the specification th
     'student_every': (1, 'two forward passes'),
     'teacher_dropout': (True, 'Frame-dropout on the teacher too'),
     'drop_sentinel2': (0., 'drop whole source: Landsat p=0.3, S1 p=0.3, S2 never')}
-OURS = {'seed', 'clip', 'whiten', 'precision', 'checkpoint_every', 'log_every', 'distill',
-        'recompute'}  # it does not say
+OURS = {'seed', 'clip', 'whiten', 'precision', 'checkpoint_every', 'log_every', 'distill', 'classes',
+        'window_classes', 'recompute'}  # it does not say
 
 
 @pytest.mark.parametrize('name', SAID)
@@ -106,7 +106,8 @@ def test_a_batch_of_the_papers_settings():
 
 def test_earlier_configurations_open():
     "Text written before a setting was there gets its default; one that says more than is known is refused."
-    later = {'lend', 'inputs_share', 'gaps', 'text', 'window_texts', 'distill', 'recompute'}
+    later = {'lend', 'inputs_share', 'gaps', 'text', 'window_texts', 'distill', 'recompute', 'classes',
+             'window_classes'}
     now = dataclasses.asdict(TrainingConfig(steps=7))
     early = {name: value for name, value in now.items() if name not in later}
     assert from_json(TrainingConfig, json.dumps(early)) == TrainingConfig(steps=7)
