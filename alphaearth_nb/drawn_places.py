@@ -24,7 +24,7 @@ from .signals import BLUR, LANDSAT_BANDS, _blurred, _spread
 from .sources import source
 from .synthetic import _sea_grid, _see_optical, _see_thermal, _sky
 
-# %% ../nbs/122_drawn_places.ipynb #663f1cb2
+# %% ../nbs/122_drawn_places.ipynb #b79cb852
 FIELD_PX = (60, 1500)          # smallest and largest mean size of the fields of a place, pixels of 10 m
 MONTHLY = .35                  # share of the places with monthly composites
 BEFORE_DAYS, AFTER_DAYS = 60, 150     # most days with frames before and after the year of the labels
@@ -35,9 +35,10 @@ class Layout(NamedTuple):
     parcel:np.ndarray       # (h, w) int field
     quarters:np.ndarray     # (4, h, w) int field, hedge or road of each quarter of a pixel
 
-def _fields(rng:np.random.Generator, region:Region, shape:tuple[int, int]) -> tuple[Layout, np.ndarray]:
+def _fields(rng:np.random.Generator, region:Region, shape:tuple[int, int], field_px:tuple[float, float]
+            ) -> tuple[Layout, np.ndarray]:
     "Cut a place into fields, each of one kind of the region (p,)."
-    size = np.exp(rng.uniform(*np.log(FIELD_PX)))
+    size = np.exp(rng.uniform(*np.log(field_px)))
     fields = max(2, round(shape[0]*shape[1]/size))
     cells = _partition(rng, shape, fields)
     edges = _draw_edges(cells, fields, int(rng.integers(2**31))).reshape(shape[0], 2, shape[1], 2)
@@ -95,9 +96,10 @@ def _kelvin(region:Region, layout:Layout, green:np.ndarray, days:np.ndarray) -> 
     ground = air[:, None] + (5 + 4*season)[:, None]*(1 - .85*green.T)
     return _blurred(_spread(layout, ground.astype(np.float32)), BLUR[100])[:, None]
 
-# %% ../nbs/122_drawn_places.ipynb #5617e45b
+# %% ../nbs/122_drawn_places.ipynb #58e195a7
 def _look(rng:np.random.Generator, name:str, region:Region, layout:Layout, monthly:bool, times:np.ndarray,
-          days:np.ndarray, signals:np.ndarray, green:np.ndarray, texture:np.ndarray) -> SourceFrames:
+          days:np.ndarray, signals:np.ndarray, green:np.ndarray, texture:np.ndarray, faults:float
+          ) -> SourceFrames:
     "Let one satellite look at a place."
     bands = tuple(sorted(AT_HAND[name], key=lambda band: source(name).band(band).unit == 'K'))  # kelvin last
     laid = _laid(layout, name, bands, signals, texture)
@@ -105,21 +107,21 @@ def _look(rng:np.random.Generator, name:str, region:Region, layout:Layout, month
         looks = np.exp(rng.uniform(*np.log((10, 100)))) if monthly else 5
         speckle = rng.standard_gamma(looks, laid.shape)/looks
         louder = ECHO_DB*rng.standard_normal((2, 1, 1)) + .3*rng.standard_normal((len(laid), 1, 1, 1))
-        return make_frames(name, bands, np.clip(10*np.log10(laid*speckle) + louder, -30, 10), times)
-    laid *= np.exp(BAND_GAIN*rng.standard_normal((laid.shape[1], 1, 1))).astype(np.float32)
+        return make_frames(name, bands, np.clip(10*np.log10(laid*speckle) + faults*louder, -30, 10), times)
+    laid *= np.exp(faults*BAND_GAIN*rng.standard_normal((laid.shape[1], 1, 1))).astype(np.float32)
     if len(laid[0]) < len(bands): laid = np.concatenate([laid, _kelvin(region, layout, green, days)], 1)
     cloudiness = rng.uniform(.02, .2) if monthly else rng.uniform(.15, .8)
     seen, clear = _optical(rng, name, bands, laid, cloudiness)
     lost = rng.random(len(bands)) < np.where(np.array(bands) == 'B8A', .3, .03)
-    if rng.random() < .5 and not lost.all(): seen[:, lost] = np.nan
+    if rng.random() < .5*faults and not lost.all(): seen[:, lost] = np.nan
     return make_frames(name, bands, seen, times, clear).with_bands(AT_HAND[name])
 
-# %% ../nbs/122_drawn_places.ipynb #74e34886
+# %% ../nbs/122_drawn_places.ipynb #9835334b
 def _looks(rng:np.random.Generator, region:Region, layout:Layout, kind:np.ndarray, seed:int, year:int,
-           monthly:bool, most:int|None) -> dict[str, SourceFrames]:
+           monthly:bool, most:int|None, faults:float) -> dict[str, SourceFrames]:
     "Let the satellites that a place has look at it."
     kinds = rotate_kinds(region, np.append(kind, [KINDS, KINDS + 1]), rng)
-    there = [name for name in AT_HAND if rng.random() >= ABSENT[name]] or ['sentinel2']
+    there = [name for name in AT_HAND if rng.random() >= faults*ABSENT[name]] or ['sentinel2']
     times = {name: _times(rng, seed, name, year, monthly, most) for name in there}
     days = {name: to_days(part) - _jan1(year) for name, part in times.items()}
     cover = cover_of(region, kinds, np.concatenate([*days.values()]), year, rng)
@@ -128,7 +130,7 @@ def _looks(rng:np.random.Generator, region:Region, layout:Layout, kind:np.ndarra
     for name in there:
         mine = slice(end, end := end + len(days[name]))
         frames[name] = _look(rng, name, region, layout, monthly, times[name], days[name], signals[mine],
-                             green[:, mine], texture)
+                             green[:, mine], texture, faults)
     return frames
 
 # %% ../nbs/122_drawn_places.ipynb #de77296c
@@ -140,23 +142,24 @@ def _named(region:Region, layout:Layout, kind:np.ndarray, year:int, grid:object)
     labels = make_labels(pure*(first + kind[layout.parcel]), grid, names, parcel_id=pure*(layout.parcel + 1))
     return labels.assign_attrs(period=str(year))
 
-# %% ../nbs/122_drawn_places.ipynb #54520149
+# %% ../nbs/122_drawn_places.ipynb #8102e3be
 def drawn_place(
-    seed:int,                      # Names the place
-    region:int|None=None,          # Names its region; None: a region of its own
-    size_px:int=32,                # Side in pixels of 10 m
-    year:int=2018,                 # Calendar year that the labels tell of
-    monthly:bool|None=None,        # Composites of months? None: drawn
-    most:int|None=None,            # Acquisitions to keep of a source, at most; None: all that were kept
-) -> FrameSequence:                # Frames, and labels of all fields with the attribute `period`
+    seed:int,                              # Names the place
+    region:int|None=None,                  # Names its region; None: a region of its own
+    size_px:int=32,                        # Side in pixels of 10 m
+    year:int=2018,                         # Calendar year that the labels tell of
+    monthly:float=MONTHLY,                 # Chance of monthly composites
+    field_px:tuple[float, float]=FIELD_PX, # Smallest and largest mean size of fields, pixels
+    most:int|None=None,                    # Acquisitions to keep of a source; None: all that were kept
+    faults:float=1.,                       # Scales how sensors differ and what they lack; 0: nothing
+) -> FrameSequence:                        # Frames, and labels of all fields with the attribute `period`
     "Draw a place of a region, and what three satellites saw of it."
     if size_px < 16: raise ConfigError(problem('size_px', size_px, 'at least 16'))
     of, shape = draw_region(seed if region is None else region), (size_px, size_px)
     rng = stream(seed, 'drawn place', year)
-    layout, kind = _fields(stream(seed, 'drawn place'), of, shape)
+    layout, kind = _fields(stream(seed, 'drawn place'), of, shape, field_px)
     kind = rotate_kinds(of, kind, rng)[YEARS.index(1)]       # another year, other crops on the same fields
-    monthly = rng.random() < MONTHLY if monthly is None else monthly
-    frames = _looks(rng, of, layout, kind, seed, year, monthly, most)
+    frames = _looks(rng, of, layout, kind, seed, year, rng.random() < monthly, most, faults)
     origin = f'Drawn by alphaearth_nb: place {seed} of region {of.seed}. No real place; no satellite saw it.'
     grid = _sea_grid(seed, shape)
     return FrameSequence(frames, grid, _named(of, layout, kind, year, grid), f'drawn-{of.seed}-{seed}',

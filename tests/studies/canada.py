@@ -112,6 +112,14 @@ def learn(series:data.Series, rows:np.ndarray, seed:int, out:Path|None, recipe:d
     return ae.train(model, places, out=out, seed=seed, quiet=True, **(COMMON | recipe)).model
 
 
+def of_bands(values:np.ndarray, have:tuple[str, ...], want:tuple[str, ...]) -> np.ndarray:
+    "Bands (t, c, n) in the order of a model; NaN where the series have none."
+    found = np.full((len(values), len(want), values.shape[2]), np.nan, np.float32)
+    for i, band in enumerate(want):
+        if band in have: found[:, i] = values[:, have.index(band)]
+    return found
+
+
 def embed_all(model:object, series:data.Series, at_once:int=128) -> np.ndarray: # (n, 64) unit vectors
     "Embed every series for the year, from the frames of all months; the mean over its 256 pixels."
     import torch
@@ -120,8 +128,10 @@ def embed_all(model:object, series:data.Series, at_once:int=128) -> np.ndarray: 
     from alphaearth_nb.periods import parse_period, to_days
     from alphaearth_nb.sources import standardize
     year, days, found = parse_period(data.YEAR), to_days(series.times.astype(np.int64)), []
-    values = {name: standardize(part[..., None], name, bands)[..., 0].transpose(2, 0, 1) for name, bands, part
-              in (('sentinel2', data.OPTICAL, series.optical), ('sentinel1', data.RADAR, series.radar))}
+    values = {name: standardize(of_bands(part, have, want)[..., None], name, want)[..., 0].transpose(2, 0, 1)
+              for name, have, part in (('sentinel2', data.OPTICAL, series.optical),
+                                       ('sentinel1', data.RADAR, series.radar))
+              for want in [model.config.bands[name]]}
     period = torch.tensor([[[to_days(year.start_ms), to_days(year.end_ms)]]], dtype=torch.float64)
     for rows in np.array_split(np.arange(len(series)), -(-len(series)//at_once)):
         batch = {}
@@ -240,10 +250,15 @@ def score_all(series:data.Series, work:Path, draws:int=DRAWS) -> dict:
 def tried(series:data.Series, name:str, draws:int=30) -> dict:
     "Train a recipe without the cells for choosing and score it on them: {its name: {trial: score}}."
     choosing = np.isin(series.cells, CHOOSING)
-    labelled = series.classes > 0
-    split = Split(train=labelled & ~choosing, test=labelled & choosing, ratio=.2)
     if name in TRIED: parts = {name: embed_all(learn(series, ~choosing, 0, None, TRIED[name]), series)}
     else: parts = data.baselines(series)
+    return judged(parts, series, draws)
+
+
+def judged(parts:dict[str, np.ndarray], series:data.Series, draws:int=30) -> dict[str, dict[str, float]]:
+    "Score features (n, d) by name on the cells for choosing, the best predictor of each trial."
+    choosing, labelled = np.isin(series.cells, CHOOSING), series.classes > 0
+    split = Split(train=labelled & ~choosing, test=labelled & choosing, ratio=.2)
     found, truth = {}, series.classes[split.test]
     for one, values in parts.items():
         told = hits([values], series.classes, [split], draws)
