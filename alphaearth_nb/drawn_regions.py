@@ -6,13 +6,13 @@
 __all__ = ['LEAVES', 'TILT', 'FAMILIES', 'ROTATED', 'KINDS', 'GROWTH', 'NEVER', 'YEARS', 'SNOW', 'WET_DB', 'FROST_DB',
            'draw_spectra', 'Region', 'draw_region', 'rotate_kinds', 'Cover', 'cover_of', 'signals_of']
 
-# %% ../nbs/121_drawn_regions.ipynb #5ef9acd9
+# %% ../nbs/121_drawn_regions.ipynb #c5e86e6a
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from .landscape import _sigmoid, _wave, stream
+from .landscape import _sigmoid, stream
 from .signals import MATERIALS
 
 # %% ../nbs/121_drawn_regions.ipynb #45dc0c0c

@@ -50,18 +50,16 @@ def _both(model:AlphaEarth, batch:Batch, cells:Tensor) -> tuple[Encoded, Encoded
         return encoded._replace(memory=encoded.memory._replace(**kept))
     return part(slice(rows)), part(slice(rows, None))
 
-# %% ../nbs/325_steps.ipynb #ee16b0e6
+# %% ../nbs/325_steps.ipynb #78e0ab2c
 def _encode(model:AlphaEarth, batch:Batch, cells:Tensor) -> tuple[Encoded, Encoded|None, list[Encoded|None]]:
     "Encode a batch: what teacher, student, and the pixels with texts and with classes are summarised from."
     side, told = next(iter(batch.frames.values())).values.shape[-1], [None, None]
     more = [part and cells_of_pixels(part.pixels, side) for part in (batch.texts, batch.classes)]
     drawn = [cells, *(part for part in more if part is not None)]
     teacher, student = _both(model, batch, torch.cat(drawn, 1))
-    if len(drawn) == 1: return teacher, student, told
     teacher, rest = part_cells(teacher, cells.shape[1])
     for i, part in enumerate(more):
-        if part is None: continue
-        told[i], rest = part_cells(rest, part.shape[1]) if part is not drawn[-1] else (rest, None)
+        if part is not None: told[i], rest = part_cells(rest, part.shape[1])
     return teacher, student and part_cells(student, cells.shape[1])[0], told
 
 # %% ../nbs/325_steps.ipynb #ed9addf1

@@ -237,20 +237,23 @@ def _run(model:AlphaEarth, places:Sequence[Place], config:TrainingConfig, folder
     ranks.wait()
     return Run(model=model, config=config, precision=about['precision'], log=log.lines, folder=folder)
 
-# %% ../nbs/330_training.ipynb #606b68c1
+# %% ../nbs/330_training.ipynb #54e775ba
 def train(
-    model:AlphaEarth,                             # Changed in place
-    places:FrameSequence|Sequence[FrameSequence], # Frames to learn from
-    config:TrainingConfig|None=None,              # How; None: the defaults
-    out:Path|str|None=None,                       # Folder for log and checkpoints; a run there goes on
-    quiet:bool=False,                             # Show no progress?
-    texts:Any=None,                               # Table of texts about pixels, for a model with a text head
-    distill_to:Any=None,                          # Field to come near, or a list with one a place
-    **settings,                                   # Single settings of TrainingConfig, such as steps=300
+    model:AlphaEarth,                                         # Changed in place
+    places:FrameSequence|Sequence[FrameSequence]|PlaceStream, # What to learn from
+    config:TrainingConfig|None=None,                          # How; None: the defaults
+    out:Path|str|None=None,                                   # Folder of log and checkpoints; a run goes on
+    quiet:bool=False,                                         # Show no progress?
+    texts:Any=None,                                           # Table of texts, for a model with a text head
+    distill_to:Any=None,                                      # Field to come near, or a list of them
+    **settings,                                               # Settings of TrainingConfig, as steps=300
 ) -> Run:
     "Train a model: reconstruct held-out frames, spread over the sphere, agree with a student that saw less."
     config, places = _configure(config, settings), [places] if isinstance(places, FrameSequence) else places
     if isinstance(places, PlaceStream):
+        if texts is not None or distill_to is not None:
+            fix = 'Hand in a list of places.'
+            raise ConfigError(problem('places', 'a stream', 'a list where texts or a field are given', fix))
         return _run(model, places.ready(model.config, config), config, Path(out) if out else None, quiet)
     if not len(places): raise ConfigError(problem('places', 'empty', 'at least one sequence of frames'))
     ready, grids = [prepare(frames, model.config) for frames in places], [frames.grid for frames in places]

@@ -10,7 +10,7 @@ from small_model import SMALL, WITH_STUDENT, loud_model
 
 from alphaearth_nb.batches import draw_batch
 from alphaearth_nb.contrast import class_loss
-from alphaearth_nb.core import CheckpointError
+from alphaearth_nb.core import CheckpointError, ConfigError
 from alphaearth_nb.drawn_places import drawn_place
 from alphaearth_nb.given import fingerprints, with_classes
 from alphaearth_nb.place_classes import PlaceClasses, draw_classes
@@ -127,3 +127,11 @@ def test_the_places_of_a_step_follow_from_its_number():
     ready = PlaceStream(make, at_once=4, steps=2).ready(SMALL, CONFIG)
     for step in (4, 5, 0): batch_of(ready, SMALL, CONFIG, step)
     assert made == [8, 9, 10, 11, 0, 1, 2, 3]
+
+
+def test_what_a_stream_cannot_carry_is_refused():
+    "Texts and fields belong to places that are known; they were left out without a word."
+    stream = PlaceStream(lambda n: drawn_place(n, size_px=16), at_once=4)
+    for given in ({'texts': []}, {'distill_to': []}):
+        with pytest.raises(ConfigError, match="places is 'a stream'"):
+            train(loud_model(), stream, CONFIG, **SHORT, **given)
